@@ -1,0 +1,118 @@
+"""The one PostgreSQL connection of an execution environment.
+
+A Lambda serves one request at a time, so one connection is enough: opened on first use, checked without a round trip before each use,
+and reopened after a failure or a SnapStart restore. Statements autocommit: a domain function's single statement is its transaction and one
+round trip; where one statement cannot say it, `transaction()` makes the boundaries plain.
+"""
+
+import logging
+import select
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import LiteralString
+
+import psycopg
+from psycopg import conninfo
+from psycopg.rows import DictRow, dict_row
+
+from vms.errors import Unavailable
+from vms.settings import Settings, settings
+
+logger = logging.getLogger(__name__)
+
+type Row = DictRow
+type Parameters = Mapping[str, object]
+
+_connection: psycopg.Connection[Row] | None = None
+
+
+def one(sql: LiteralString, parameters: Parameters) -> Row | None:
+    """Run one statement in one round trip and return its first row, or None.
+
+    Raises:
+        Unavailable: the database cannot be reached, or gave up on the statement.
+        psycopg.IntegrityError: a constraint refused it; nothing was changed.
+    """
+    rows = every(sql, parameters)
+    return rows[0] if rows else None
+
+
+def every(sql: LiteralString, parameters: Parameters) -> list[Row]:
+    """Run one statement in one round trip and return all its rows. Raises as `one` does."""
+    with _reporting_loss():
+        cursor = connection().execute(sql, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def transaction() -> Iterator[None]:
+    """Run the statements within as one transaction: rolled back unless the block ends well. Raises as `one` does."""
+    with _reporting_loss(), connection().transaction():
+        yield
+
+
+def connection() -> psycopg.Connection[Row]:
+    """The open connection. Raises `psycopg.OperationalError` when none can be had."""
+    global _connection
+    if _connection is not None and _lost(_connection):
+        close()
+    if _connection is None:
+        _connection = open_connection(settings())
+    return _connection
+
+
+def open_connection(config: Settings) -> psycopg.Connection[Row]:
+    """Open a connection as the settings say; the caller closes it.
+
+    No server-side prepared statements and no SET: RDS Proxy pins a client that uses either to one database connection
+    (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy-pinning.html). Time-outs are set on the role, by the migrations.
+    """
+    parameters: dict[str, str | int] = {"connect_timeout": config.database_connect_timeout, "application_name": "vms"}
+    if config.database_iam_auth:
+        from vms.aws import database_token  # only where a token is needed: it brings the AWS signer along
+
+        parts = conninfo.conninfo_to_dict(config.database_url)
+        parameters["password"] = database_token(str(parts["host"]), int(parts.get("port") or 5432), str(parts["user"]), config.region)
+    return psycopg.connect(
+        config.database_url, autocommit=True, prepare_threshold=None, row_factory=dict_row, **parameters  # type: ignore[arg-type]
+    )
+
+
+def close() -> None:
+    """Forget the connection; the next use opens another."""
+    global _connection
+    if _connection is not None:
+        _connection.close()
+        _connection = None
+
+
+def reachable() -> bool:
+    """Whether the database answers a statement now."""
+    try:
+        return one("SELECT 1 AS answer", {}) is not None
+    except Unavailable:
+        return False
+
+
+def _lost(candidate: psycopg.Connection[Row]) -> bool:
+    """Whether the server has closed an idle connection: its socket is then readable. Costs one system call, no round trip."""
+    if candidate.closed:
+        return True
+    if candidate.info.transaction_status is psycopg.pq.TransactionStatus.INTRANS:
+        return False  # within transaction(): a reconnect would silently leave it
+    poll = select.poll()
+    poll.register(candidate.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+    return bool(poll.poll(0))
+
+
+@contextmanager
+def _reporting_loss() -> Iterator[None]:
+    """Turn a lost or unreachable database into `Unavailable`, and let go of a connection that is of no more use."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as failure:
+        # The class and the SQLSTATE say enough; libpq's text may hold the connection string's parts.
+        logger.error("database failure: %s %s", type(failure).__name__, getattr(failure, "sqlstate", None))
+        if _connection is not None and _connection.broken:
+            close()
+        raise Unavailable from failure

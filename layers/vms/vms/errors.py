@@ -1,0 +1,180 @@
+"""The one tree of errors that a caller may see, each with its status and problem type (RFC 9457).
+
+::
+
+    Problem
+     ├── BadJson              400
+     ├── Unauthenticated      401
+     ├── Forbidden            403
+     │    └── PlanRequired
+     ├── NotFound             404
+     ├── Conflict             409
+     ├── TooLarge             413
+     ├── RangeNotSatisfiable  416
+     ├── Invalid              422
+     ├── TooManyAttempts      429
+     ├── Internal             500
+     ├── StorageFailed        502
+     └── Unavailable          503
+
+Domain functions raise them; `vms.api` and the stream function turn them into `application/problem+json`, and nobody else builds an error body.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's own word
+    """An answer that is an error. `detail` is shown to the caller: it must say nothing of secrets or of the inside."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "urn:vms:error:internal"
+    title: ClassVar[str] = "Internal error"
+    detail: str = "The server failed to answer. The request id names this failure in the logs."
+
+    def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None) -> None:
+        self.detail = detail or type(self).detail
+        self.headers: dict[str, str] = dict(headers or {})
+        super().__init__(self.detail)
+
+    def body(self, request_id: str) -> dict[str, object]:
+        """The problem document's members, `instance` being the request id by which the logs know this answer."""
+        return {
+            "type": self.type,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": request_id,
+        }
+
+
+class Internal(Problem):
+    """Anything unforeseen; its text never tells what."""
+
+
+class BadJson(Problem):
+    """The body is not JSON (RFC 8259) in UTF-8."""
+
+    status = 400
+    type = "urn:vms:error:bad-json"
+    title = "Not JSON"
+    detail = "The request body is not valid JSON."
+
+
+class Unauthenticated(Problem):
+    """No token, or one that is broken, expired, revoked, of the wrong type, or of a deleted user (RFC 6750 section 3)."""
+
+    status = 401
+    type = "urn:vms:error:unauthenticated"
+    title = "Not authenticated"
+    detail = "A valid access token is required."
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(Problem):
+    """The caller's role does not allow it."""
+
+    status = 403
+    type = "urn:vms:error:forbidden"
+    title = "Not allowed"
+    detail = "Your role does not allow this."
+
+
+class PlanRequired(Forbidden):
+    """The corporation's effective plan does not allow it."""
+
+    type = "urn:vms:error:plan-required"
+    title = "A PAID plan is required"
+    detail = "This needs a PAID plan that has not expired."
+
+
+class NotFound(Problem):
+    """Does not exist, is deleted, or belongs to another corporation: the caller cannot tell which."""
+
+    status = 404
+    type = "urn:vms:error:not-found"
+    title = "Not found"
+    detail = "There is no such resource."
+
+
+class Conflict(Problem):
+    """A unique name or e-mail address is taken, or the last admin would go."""
+
+    status = 409
+    type = "urn:vms:error:conflict"
+    title = "Conflict"
+
+
+class TooLarge(Problem):
+    """More bytes than this server takes in, or than the platform can send."""
+
+    status = 413
+    type = "urn:vms:error:too-large"
+    title = "Too large"
+    detail = "The request body is larger than 64 KiB."
+
+
+class RangeNotSatisfiable(Problem):
+    """The range lies outside of the object, which has `size` bytes (RFC 9110 section 15.5.17)."""
+
+    status = 416
+    type = "urn:vms:error:range-not-satisfiable"
+    title = "Range not satisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"The range lies outside of the object's {size} bytes.", headers={"Content-Range": f"bytes */{size}"}
+        )
+
+
+class Invalid(Problem):
+    """A field is missing, of the wrong type, or out of its bounds. `errors` holds pairs of field and message."""
+
+    status = 422
+    type = "urn:vms:error:invalid"
+    title = "Invalid request"
+    detail = "The request has invalid fields."
+
+    def __init__(self, errors: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self.errors = [{"field": field, "message": message} for field, message in errors]
+
+    def body(self, request_id: str) -> dict[str, object]:
+        """The problem document with the list of `errors`."""
+        return {**super().body(request_id), "errors": self.errors}
+
+
+class TooManyAttempts(Problem):
+    """Too many failed log-ins; the next try is heard after `seconds`."""
+
+    status = 429
+    type = "urn:vms:error:too-many-attempts"
+    title = "Too many attempts"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"Too many failed attempts. Try again in {seconds} seconds.", headers={"Retry-After": str(seconds)})
+
+
+class StorageFailed(Problem):
+    """S3 does not have the object, or does not answer well."""
+
+    status = 502
+    type = "urn:vms:error:storage-failed"
+    title = "Storage failed"
+    detail = "The storage did not deliver this video's file."
+
+
+class Unavailable(Problem):
+    """The database is unreachable or took too long; nothing was changed that was not answered for."""
+
+    status = 503
+    type = "urn:vms:error:unavailable"
+    title = "Temporarily unavailable"
+    detail = "The service cannot reach its database. Try again shortly."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "2"})

@@ -1,0 +1,75 @@
+"""Applies sql/migrations in order, each once and whole, under an advisory lock.
+
+Plain SQL files named NNNN_name.sql; the table `schema_migration` remembers what was applied and the file's SHA-256.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+import psycopg
+
+# Any two runs exclude each other by this number; it stands for nothing else.
+LOCK = 7_018_442_290_114_653
+
+_NAME = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
+
+
+class MigrationError(Exception):
+    """A migration failed, or the files do not fit what was applied; the message names the file and PostgreSQL's own words."""
+
+
+def apply(database_url: str, directory: Path, *, password: str | None = None) -> list[str]:
+    """Bring the schema up to date and return the names of the files that this call applied, in order.
+
+    Each file runs in a transaction of its own together with its record, so a failed one leaves nothing behind; a second caller waits
+    for the first and then finds nothing to do. The role's time-outs are set here, since RDS Proxy pins whoever says SET.
+
+    Raises:
+        MigrationError: a file failed, changed after it was applied, or is not named as it should be.
+        psycopg.OperationalError: the database cannot be reached.
+    """
+    files = _files(directory)
+    extra = {"password": password} if password else {}
+    with psycopg.connect(database_url, autocommit=True, connect_timeout=10, **extra) as connection:
+        connection.execute("SET statement_timeout = 0")  # the role's limit is for requests; an index may take longer
+        connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))  # let go when the connection closes, whatever happens
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migration ("
+            "name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        applied = dict(connection.execute("SELECT name, sha256 FROM schema_migration").fetchall())
+        done = []
+        for name, text in files.items():
+            digest = hashlib.sha256(text).hexdigest()
+            if name not in applied:
+                _run(connection, name, text, digest)
+                done.append(name)
+            elif applied[name] != digest:
+                raise MigrationError(f"{name} was changed after it was applied: write a new migration instead")
+        _limit_role(connection)
+        return done
+
+
+def _files(directory: Path) -> dict[str, bytes]:
+    files = {path.name: path.read_bytes() for path in sorted(directory.glob("*.sql"))}
+    if not files:
+        raise MigrationError(f"there are no migrations in {directory}")
+    if wrong := [name for name in files if not _NAME.match(name)]:
+        raise MigrationError(f"{wrong[0]} is not named NNNN_name.sql")
+    return files
+
+
+def _run(connection: psycopg.Connection[tuple[object, ...]], name: str, text: bytes, digest: str) -> None:
+    try:
+        with connection.transaction():
+            connection.execute(text)
+            connection.execute("INSERT INTO schema_migration (name, sha256) VALUES (%s, %s)", (name, digest))
+    except psycopg.Error as failure:
+        raise MigrationError(f"{name} failed: {str(failure).strip()}") from failure
+
+
+def _limit_role(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    connection.execute("ALTER ROLE CURRENT_USER SET statement_timeout = '10s'")
+    connection.execute("ALTER ROLE CURRENT_USER SET idle_in_transaction_session_timeout = '10s'")
+    connection.execute("ALTER ROLE CURRENT_USER SET timezone = 'UTC'")
