@@ -72,9 +72,15 @@ def open_connection(config: Settings) -> psycopg.Connection[Row]:
         from vms.aws import database_token  # only where a token is needed: it brings the AWS signer along
 
         parts = conninfo.conninfo_to_dict(config.database_url)
-        parameters["password"] = database_token(str(parts["host"]), int(parts.get("port") or 5432), str(parts["user"]), config.region)
+        parameters["password"] = database_token(
+            str(parts["host"]), int(parts.get("port") or 5432), str(parts["user"]), config.region
+        )
     return psycopg.connect(
-        config.database_url, autocommit=True, prepare_threshold=None, row_factory=dict_row, **parameters  # type: ignore[arg-type]
+        config.database_url,
+        autocommit=True,
+        prepare_threshold=None,
+        row_factory=dict_row,
+        **parameters,  # type: ignore[arg-type]
     )
 
 

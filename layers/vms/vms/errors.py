@@ -17,7 +17,8 @@
      ├── StorageFailed        502
      └── Unavailable          503
 
-Domain functions raise them; `vms.api` and the stream function turn them into `application/problem+json`, and nobody else builds an error body.
+Domain functions raise them; `vms.api` and the stream function turn them into `application/problem+json`, and nobody else builds an
+error body.
 """
 
 from collections.abc import Mapping, Sequence
@@ -156,7 +157,9 @@ class TooManyAttempts(Problem):
     title = "Too many attempts"
 
     def __init__(self, seconds: int) -> None:
-        super().__init__(f"Too many failed attempts. Try again in {seconds} seconds.", headers={"Retry-After": str(seconds)})
+        super().__init__(
+            f"Too many failed attempts. Try again in {seconds} seconds.", headers={"Retry-After": str(seconds)}
+        )
 
 
 class StorageFailed(Problem):

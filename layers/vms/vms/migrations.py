@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 # Any two runs exclude each other by this number; it stands for nothing else.
 LOCK = 7_018_442_290_114_653
@@ -30,15 +31,17 @@ def apply(database_url: str, directory: Path, *, password: str | None = None) ->
         psycopg.OperationalError: the database cannot be reached.
     """
     files = _files(directory)
-    extra = {"password": password} if password else {}
-    with psycopg.connect(database_url, autocommit=True, connect_timeout=10, **extra) as connection:
+    conninfo = make_conninfo(database_url, **({"password": password} if password else {}))
+    with psycopg.connect(conninfo, autocommit=True, connect_timeout=10) as connection:
         connection.execute("SET statement_timeout = 0")  # the role's limit is for requests; an index may take longer
-        connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))  # let go when the connection closes, whatever happens
+        connection.execute(
+            "SELECT pg_advisory_lock(%s)", (LOCK,)
+        )  # let go when the connection closes, whatever happens
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migration ("
             "name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
         )
-        applied = dict(connection.execute("SELECT name, sha256 FROM schema_migration").fetchall())
+        applied: dict[str, str] = dict(connection.execute("SELECT name, sha256 FROM schema_migration").fetchall())
         done = []
         for name, text in files.items():
             digest = hashlib.sha256(text).hexdigest()

@@ -1,0 +1,64 @@
+"""JSON web tokens (RFC 7519), HS256 alone: access, refresh and playback. The type must match the use."""
+
+import secrets
+import time
+from typing import Any, Literal
+
+import jwt
+
+from vms.errors import Unauthenticated
+from vms.keys import key_of, signing_key
+from vms.settings import settings
+
+type TokenType = Literal["access", "refresh", "playback"]
+type Claims = dict[str, Any]
+
+_REQUIRED = ["iss", "aud", "sub", "cid", "role", "typ", "jti", "iat", "exp"]
+
+
+def issue(typ: TokenType, user_id: int, corporation_id: int, role: str, seconds: int, **extra: int) -> str:
+    """Sign a token of this type for this user, valid for so many seconds. `extra` claims bind it further (a playback's `vid`)."""
+    kid, key = signing_key()
+    config = settings()
+    now = int(time.time())
+    claims = {
+        "iss": config.jwt_issuer,
+        "aud": config.jwt_audience,
+        "sub": str(user_id),
+        "cid": corporation_id,
+        "role": role,
+        "typ": typ,
+        "jti": secrets.token_urlsafe(12),
+        "iat": now,
+        "exp": now + seconds,
+        **extra,
+    }
+    return jwt.encode(claims, key, algorithm="HS256", headers={"kid": kid})
+
+
+def verify(token: str, typ: TokenType, *, expired_too: bool = False) -> Claims:
+    """Check signature, issuer, audience, expiry and type; return the claims with `sub` and `cid` as numbers.
+
+    Raises:
+        Unauthenticated: the token is broken, foreign, expired (unless `expired_too`) or of another type.
+    """
+    config = settings()
+    try:
+        key = key_of(jwt.get_unverified_header(token).get("kid"))
+        if key is None:
+            raise Unauthenticated
+        claims: Claims = jwt.decode(
+            token,
+            key,
+            algorithms=["HS256"],
+            issuer=config.jwt_issuer,
+            audience=config.jwt_audience,
+            options={"require": _REQUIRED, "verify_exp": not expired_too},
+        )
+        if claims["typ"] != typ:
+            raise Unauthenticated
+        claims["sub"], claims["cid"] = int(claims["sub"]), int(claims["cid"])
+    except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError):
+        # Which check failed is nobody's business; the token is not shown either.
+        raise Unauthenticated from None
+    return claims
