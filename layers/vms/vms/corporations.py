@@ -10,7 +10,7 @@ from vms import database
 from vms.auth import CALLER, PERMITTED, Caller, permit
 from vms.database import Row
 from vms.errors import Conflict
-from vms.pages import Page
+from vms.pages import Page, Slice
 from vms.passwords import hash_password
 
 type Plan = Literal["FREE", "PAID"]
@@ -79,9 +79,10 @@ def get_by_name(caller: Caller, name: str) -> Corporation:
     return _get(caller, {"id": None, "name": name})
 
 
-def browse(caller: Caller) -> Page[Corporation]:
-    """The caller's own corporation: a page of one."""
-    return Page([_get(caller, {"id": None, "name": None})], None)
+def browse(caller: Caller, part: Slice) -> Page[Corporation]:
+    """The caller's own corporation: a page of one, and nothing beyond it."""
+    own = _get(caller, {"id": None, "name": None})
+    return Page([own] if own.id < part.before else [], None)
 
 
 def _get(caller: Caller, which: dict[str, object]) -> Corporation:

@@ -67,21 +67,24 @@ def open_connection(config: Settings) -> psycopg.Connection[Row]:
     No server-side prepared statements and no SET: RDS Proxy pins a client that uses either to one database connection
     (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy-pinning.html). Time-outs are set on the role, by the migrations.
     """
-    parameters: dict[str, str | int] = {"connect_timeout": config.database_connect_timeout, "application_name": "vms"}
-    if config.database_iam_auth:
-        from vms.aws import database_token  # only where a token is needed: it brings the AWS signer along
-
-        parts = conninfo.conninfo_to_dict(config.database_url)
-        parameters["password"] = database_token(
-            str(parts["host"]), int(parts.get("port") or 5432), str(parts["user"]), config.region
-        )
     return psycopg.connect(
-        config.database_url,
+        conninfo.make_conninfo(config.database_url, password=password_of(config)),
         autocommit=True,
         prepare_threshold=None,
         row_factory=dict_row,
-        **parameters,  # type: ignore[arg-type]
+        connect_timeout=config.database_connect_timeout,
+        application_name="vms",
     )
+
+
+def password_of(config: Settings) -> str | None:
+    """The password to connect with where it is not in the URL: a fresh RDS IAM token, good for 15 minutes."""
+    if not config.database_iam_auth:
+        return None
+    from vms.aws import database_token  # only where a token is needed: it brings the AWS signer along
+
+    parts = conninfo.conninfo_to_dict(config.database_url)
+    return database_token(str(parts["host"]), int(parts.get("port") or 5432), str(parts["user"]), config.region)
 
 
 def close() -> None:

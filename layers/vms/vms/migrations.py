@@ -31,7 +31,7 @@ def apply(database_url: str, directory: Path, *, password: str | None = None) ->
         psycopg.OperationalError: the database cannot be reached.
     """
     files = _files(directory)
-    conninfo = make_conninfo(database_url, **({"password": password} if password else {}))
+    conninfo = make_conninfo(database_url, password=password)
     with psycopg.connect(conninfo, autocommit=True, connect_timeout=10) as connection:
         connection.execute("SET statement_timeout = 0")  # the role's limit is for requests; an index may take longer
         connection.execute(

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
 MIB = 1024 * 1024
@@ -158,6 +159,14 @@ def parse_jwt_keys(text: str) -> tuple[str, dict[str, str]]:
 def settings() -> Settings:
     """This process's settings, read once. Raises `SettingError`."""
     return read(os.environ)
+
+
+def migrations_directory() -> Path:
+    """Where the migrations lie in this function. Raises `SettingError`."""
+    directory = Path(_text(os.environ, "MIGRATIONS_DIR"))
+    if not directory.is_dir():
+        raise SettingError(f"setting MIGRATIONS_DIR is not a directory: {directory}")
+    return directory
 
 
 @cache

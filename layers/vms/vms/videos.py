@@ -1,14 +1,15 @@
 """Videos: what a corporation's members watch. Deletion is soft, and only an effectively PAID plan undoes it."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
-from vms import database
+from vms import database, tokens
 from vms.auth import CALLER, PERMITTED, Caller, permit
 from vms.corporations import EFFECTIVELY_PAID
 from vms.database import Row
 from vms.errors import NotFound, PlanRequired
 from vms.pages import Page, Slice
+from vms.settings import settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,20 @@ def find_source(caller: Caller, video_id: int) -> Source:
     )
     row = permit(caller, row)
     return Source(row["name"], row["file_path"])
+
+
+def issue_playback(caller: Caller, video_id: int) -> tuple[str, datetime]:
+    """A token that streams this live video to the caller and does nothing else, and when it ends. Raises `NotFound`."""
+    row = database.one(
+        f"""WITH {CALLER}
+        SELECT caller.role AS caller_role, v.seq AS target FROM caller
+        LEFT JOIN video v ON v.seq = %(video_id)s AND v.corporation_id = caller.corporation_id AND NOT v.deleted""",
+        {**caller.parameters, "video_id": video_id},
+    )
+    role = permit(caller, row)["caller_role"]
+    seconds = settings().playback_token_seconds
+    expires_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
+    return tokens.issue("playback", caller.user_id, caller.corporation_id, role, seconds, vid=video_id), expires_at
 
 
 def browse(caller: Caller, part: Slice, *, corporation_id: int | None = None, deleted: bool = False) -> Page[Video]:

@@ -1,0 +1,231 @@
+"""The door's frame: routes over the Powertools REST resolver, each with who may use it, and every error as a problem document.
+
+A function's app.py makes one `Api`, declares its routes on it, and hands events to `handle`. A route names its `Who`; there is no default.
+"""
+
+import base64
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, NoReturn, cast
+from urllib.parse import quote
+
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
+from aws_lambda_powertools.event_handler.middlewares.openapi_validation import OpenAPIRequestValidationMiddleware
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic_core import to_json
+
+from vms import keys
+from vms.auth import Caller, Who, authenticate
+from vms.errors import (
+    PROBLEM_JSON,
+    BadJson,
+    Forbidden,
+    Internal,
+    Invalid,
+    Problem,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from vms.observability import logger, metrics
+from vms.schemas import ProblemDocument
+from vms.settings import settings
+
+__all__ = ["Api", "Event", "LambdaContext", "Response", "Who"]
+
+MOST_BODY_BYTES = 64 * 1024
+
+type Event = Mapping[str, Any]
+
+
+class Api:
+    """The routes of one Lambda."""
+
+    def __init__(self) -> None:
+        if not settings().jwt_keys.startswith("arn:"):
+            keys.signing_key()  # a broken local key set stops the function now, not its first caller
+        self.resolver = APIGatewayRestResolver(serializer=_serialize)
+        self.resolver.exception_handler(Problem)(self._answer_problem)
+        self.resolver.exception_handler(RequestValidationError)(self._answer_invalid)
+        self.resolver.exception_handler(Exception)(self._answer_internal)
+        self.who: dict[tuple[str, str], Who] = {}
+        self._validate = _ValidateRequest()  # type: ignore[no-untyped-call]  # Powertools' own __init__
+
+    def route[F: Callable[..., Any]](
+        self,
+        method: str,
+        path: str,
+        *,
+        who: Who,
+        summary: str,
+        tag: str,
+        status: int = 200,
+        errors: Sequence[type[Problem]] = (),
+        description: str | None = None,
+    ) -> Callable[[F], F]:
+        """Declare a route: its method and path (`<name>` is a variable), who may use it, and what it may answer besides success."""
+        self.who[method, path] = who
+        known: list[type[Problem]] = [*errors, Internal, Unavailable]
+        if who is not Who.ANONYMOUS:
+            known += [Unauthenticated]
+        if who in {Who.ADMIN, Who.ADMIN_OR_SELF}:
+            known += [Forbidden]
+        return self.resolver.route(
+            path,
+            method,
+            summary=summary,
+            description=description,
+            tags=[tag],
+            status_code=status,
+            responses=_documented(status, known),
+            operation_id=None,
+            security=[] if who is Who.ANONYMOUS else [{"bearer": []}],
+            openapi_extensions={"x-who": who.value},
+            middlewares=[_Gate(who), self._validate],
+        )
+
+    @property
+    def caller(self) -> Caller:
+        """Whom the current request's token names. Only within a route that is not for the anonymous."""
+        caller: Caller = self.resolver.context["caller"]
+        return caller
+
+    @property
+    def source_ip(self) -> str:
+        """The address that the current request came from, as API Gateway saw it."""
+        return self.resolver.current_event.request_context.identity.source_ip or ""
+
+    @property
+    def base_url(self) -> str:
+        """The URL before the resource's path, as the caller wrote it: with a stage, with a custom domain's base path, or bare."""
+        event = self.resolver.current_event
+        request = event["requestContext"]
+        host = request.get("domainName") or event.headers.get("Host") or "localhost"
+        scheme = event.headers.get("X-Forwarded-Proto") or "https"
+        levels = event["resource"].count("/")
+        return f"{scheme}://{host}{'/'.join(request['path'].split('/')[:-levels])}"
+
+    @staticmethod
+    def answer[T](body: T, status: int) -> T:
+        """Answer with another status than the route's usual one. Powertools takes the pair; the type stays the body's own."""
+        return cast("T", (body, status))
+
+    def handle(self, event: Event, context: LambdaContext) -> dict[str, Any]:
+        """Answer one API Gateway REST proxy event (payload version 1.0); never raises for what a caller sent."""
+        request_id = event["requestContext"].get("requestId") or context.aws_request_id
+        logger.append_keys(
+            correlation_id=request_id, function_request_id=context.aws_request_id, route=event.get("resource")
+        )
+        self._request_id = request_id
+        started = time.perf_counter()
+        answer = self.resolver.resolve(_by_resource(event), context)
+        if answer["statusCode"] == 204:
+            answer["body"] = ""
+            answer["multiValueHeaders"].pop("Content-Type", None)
+        _observe(event, answer["statusCode"], (time.perf_counter() - started) * 1000)
+        return answer
+
+    def _answer_problem(self, problem: Problem) -> Response[Any]:
+        return Response(
+            status_code=problem.status,
+            content_type=PROBLEM_JSON,
+            headers=dict(problem.headers),
+            body=to_json(problem.body(self._request_id)).decode(),
+        )
+
+    def _answer_invalid(self, failure: RequestValidationError) -> Response[Any]:
+        return self._answer_problem(Invalid([_field_problem(error) for error in failure.errors()]))
+
+    def _answer_internal(self, failure: Exception) -> Response[Any]:
+        logger.exception("unforeseen failure", exc_info=failure)
+        return self._answer_problem(Internal())
+
+
+class _Gate:
+    """Lets nobody through to a route but whom it declares; comes before validation, so that a stranger learns nothing of it."""
+
+    def __init__(self, who: Who) -> None:
+        self._who = who
+
+    def __call__(self, app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
+        if self._who is not Who.ANONYMOUS:
+            authorization = app.current_event.headers.get("Authorization")
+            app.append_context(caller=authenticate(authorization, self._who))  # type: ignore[no-untyped-call]
+        return next_middleware(app)
+
+
+class _ValidateRequest(OpenAPIRequestValidationMiddleware):
+    """Powertools' validation, but every body is JSON whatever its Content-Type says, strictly parsed, and an object."""
+
+    def _get_body(self, app: Any) -> dict[str, Any] | None:  # type: ignore[override]  # None stands for an empty body
+        event = app.current_event
+        raw = event.body or ""
+        data = _decoded(raw) if event.is_base64_encoded else raw.encode("utf-8", "surrogatepass")
+        if len(data) > MOST_BODY_BYTES:
+            raise TooLarge
+        if not data.strip():
+            return None
+        try:
+            body = json.loads(data.decode(), parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            raise BadJson from None
+        if not isinstance(body, dict):
+            raise Invalid([("body", "must be a JSON object")])
+        return body
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's (RFC 8259 section 6)
+
+
+def _decoded(raw: str) -> bytes:
+    try:
+        return base64.b64decode(raw)
+    except ValueError:
+        raise BadJson from None
+
+
+def _by_resource(event: Event) -> dict[str, Any]:
+    """The event with its path rebuilt from the resource that API Gateway matched and its decoded variables.
+
+    So a stage prefix, a custom domain's base path or a slash inside of a variable cannot lead to another route than API Gateway's.
+    """
+    path = event["resource"]
+    for name, value in (event.get("pathParameters") or {}).items():
+        path = path.replace(f"{{{name}}}", quote(value, safe=""))
+    return {**event, "path": path}
+
+
+def _serialize(body: object) -> str:
+    return to_json(body).decode()
+
+
+def _field_problem(error: Mapping[str, Any]) -> tuple[str, str]:
+    place, *names = error["loc"]
+    field = ".".join(str(name) for name in names) or str(place)
+    return field, str(error["msg"]).removeprefix("Value error, ")
+
+
+def _documented(status: int, known: Sequence[type[Problem]]) -> dict[int, Any]:
+    documented: dict[int, Any] = {status: {"description": HTTPStatus(status).phrase}}
+    every: list[type[Problem]] = [*known, Invalid]
+    for problem in every:
+        documented[problem.status] = {
+            "description": problem.title,
+            "content": {PROBLEM_JSON: {"model": ProblemDocument}},
+        }
+    return documented
+
+
+def _observe(event: Event, status: int, milliseconds: float) -> None:
+    """One metric line a request: its latency by route, and faults."""
+    metrics.add_dimension("route", f"{event['httpMethod']} {event['resource']}")
+    metrics.add_metric("Latency", MetricUnit.Milliseconds, milliseconds)
+    if status >= 500:
+        metrics.add_metric("Faults", MetricUnit.Count, 1)
+    metrics.flush_metrics()

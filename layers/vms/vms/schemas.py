@@ -1,0 +1,139 @@
+"""The types of what callers send: bounds and formats of the contract, each said once, and seen in the OpenAPI document."""
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+from typing import Annotated, Self
+from urllib.parse import unquote
+
+from aws_lambda_powertools.event_handler.openapi.params import Path, Query
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from vms.pages import FIRST, Slice, read_cursor
+from vms.passwords import LEAST_CHARACTERS, MOST_BYTES
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})?")
+_DIGITS = re.compile(r"[0-9]{1,19}")
+
+
+def _plain(value: str) -> str:
+    """One spelling of the same text (NFC: file systems and keyboards differ), without what PostgreSQL or a log would choke on."""
+    if _CONTROL.search(value):
+        raise ValueError("must not have control characters")
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return unicodedata.normalize("NFC", value)
+
+
+def _email(value: str) -> str:
+    if not _EMAIL.fullmatch(value) or _CONTROL.search(value):
+        raise ValueError("must be an e-mail address")
+    return value
+
+
+def _password(value: str) -> str:
+    if len(value.encode()) > MOST_BYTES:
+        raise ValueError(f"must have at most {MOST_BYTES} bytes in UTF-8")
+    if "\0" in value:
+        raise ValueError("must not have a NUL character")
+    return value
+
+
+def _key(value: str) -> str:
+    if len(value.encode()) > 1024:
+        raise ValueError("must have at most 1024 bytes in UTF-8")
+    if _SCHEME.match(value) and "//" in value:
+        raise ValueError("must be a key in the project's bucket, not a URL")
+    if value.startswith(("/", "\\")) or {".", ".."} & set(re.split(r"[/\\]", value)):
+        raise ValueError("must be a relative key without . or .. in it")
+    return value
+
+
+def _time(value: object) -> object:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise ValueError("must be a time such as 2030-01-31T12:00:00Z")
+    moment = datetime.fromisoformat(value.upper())
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+def _digits(value: object) -> object:
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise ValueError("must be a positive integer")
+    return value
+
+
+def _decoded(value: object) -> object:
+    # vms.api encodes path variables to keep a slash in one from looking like another level.
+    return unquote(value) if isinstance(value, str) else value
+
+
+CorporationName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)]
+VideoName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain)]
+Email = Annotated[
+    str, Field(min_length=3, max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_email)
+]
+Password = Annotated[
+    str, Field(min_length=LEAST_CHARACTERS, json_schema_extra={"format": "password"}), AfterValidator(_password)
+]
+GivenPassword = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={"format": "password"})]
+FilePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_plain), AfterValidator(_key)]
+Time = Annotated[datetime, BeforeValidator(_time)]
+Token = Annotated[str, Field(min_length=1, max_length=4096)]
+BodyId = Annotated[int, Field(strict=True, ge=1, le=FIRST)]
+
+PathId = Annotated[int, BeforeValidator(_digits), Path(ge=1, le=FIRST)]
+PathName = Annotated[str, BeforeValidator(_decoded), AfterValidator(_plain), Path(min_length=1, max_length=300)]
+PathEmail = Annotated[str, BeforeValidator(_decoded), AfterValidator(_plain), Path(min_length=1, max_length=762)]
+Limit = Annotated[int, BeforeValidator(_digits), Query(ge=1, le=100, description="How many items at most.")]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+Deleted = Annotated[bool, Query(description="List the deleted ones instead (admin).")]
+
+
+class Body(BaseModel):
+    """A request body: fields that it does not know are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Change(Body):
+    """A request body of which any field may be left out, but not all.
+
+    Fields default to None without admitting it: null is refused where the field's type has no such value.
+    """
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("must change at least one field")
+        return self
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """An error (RFC 9457). `instance` is the request id; `errors` comes with 422 alone."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[FieldProblem] | None = None
+
+
+def part(limit: int, cursor: str | None) -> Slice:
+    """The slice that a page's query parameters ask for. Raises `vms.errors.Invalid` for a broken cursor."""
+    return Slice(limit, FIRST if cursor is None else read_cursor(cursor))

@@ -1,0 +1,93 @@
+"""Writes functions/service/openapi.json: one document for all functions together, from their very routes.
+
+The service function cannot import its sisters on AWS, so the merged document is committed; a test fails when it is not fresh.
+Run by `make openapi`.
+"""
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / "functions" / "service" / "openapi.json"
+# The stream function does without Powertools' resolver, to start faster; its two routes are described by hand.
+STREAM = ROOT / "functions" / "stream" / "openapi.json"
+GROUPS = ("corporations", "auth", "tokens", "users", "videos", "view_logs", "service")
+INFO = {
+    "title": "Video management server",
+    "version": "1.0.0",
+    "description": "Corporations, their members and their videos. Log in, press Authorize, and paste the access token.",
+}
+
+
+def load(group: str) -> ModuleType:
+    """Import a function's app.py, under a name of its own, with settings that let it start anywhere."""
+    os.environ.setdefault("DATABASE_URL", "postgresql://nobody@localhost/none")
+    os.environ.setdefault("JWT_KEYS", json.dumps({"current": "none", "none": "-" * 32}))
+    os.environ.setdefault("VIDEO_BUCKET", "none")
+    os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "vms")
+    os.environ.setdefault("POWERTOOLS_SERVICE_NAME", group)
+    spec = importlib.util.spec_from_file_location(f"functions_{group}_app", ROOT / "functions" / group / "app.py")
+    assert spec is not None  # noqa: S101 - the file is there
+    assert spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def document() -> dict[str, Any]:
+    """The merged OpenAPI 3.1 document. Its server URL is relative to itself, so that it holds under any stage or domain."""
+    merged: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": INFO,
+        "servers": [{"url": "."}],
+        "paths": {},
+        "components": {
+            "schemas": {},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+    for group in GROUPS:
+        resolver = load(group).api.resolver
+        _merge(merged, json.loads(resolver.get_openapi_json_schema(**_arguments())))
+    _merge(merged, json.loads(STREAM.read_text("utf-8")))
+    return merged
+
+
+def text() -> str:
+    """The document as it is committed."""
+    return json.dumps(document(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def _arguments() -> dict[str, Any]:
+    return {
+        "title": INFO["title"],
+        "version": INFO["version"],
+        "security_schemes": _schemes(),
+        "openapi_version": "3.1.0",
+    }
+
+
+def _schemes() -> dict[str, Any]:
+    from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
+
+    return {"bearer": HTTPBearer(bearerFormat="JWT")}
+
+
+def _merge(merged: dict[str, Any], part: dict[str, Any]) -> None:
+    for path, operations in part["paths"].items():
+        merged["paths"].setdefault(path, {}).update(operations)
+    for name, schema in part.get("components", {}).get("schemas", {}).items():
+        known = merged["components"]["schemas"].setdefault(name, schema)
+        if known != schema:
+            raise ValueError(f"two functions mean different things by the schema {name}")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "layers" / "vms"))
+    TARGET.write_text(text(), encoding="utf-8")
