@@ -56,6 +56,9 @@ def document() -> dict[str, Any]:
         resolver = load(group).api.resolver
         _merge(merged, json.loads(resolver.get_openapi_json_schema(**_arguments())))
     _merge(merged, json.loads(STREAM.read_text("utf-8")))
+    schemas = merged["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError", "ResponseValidationError"):
+        schemas.pop(name, None)  # Powertools' own error shapes: this service answers problem documents
     return merged
 
 

@@ -86,7 +86,7 @@ class Api:
             operation_id=None,
             security=[] if who is Who.ANONYMOUS else [{"bearer": []}],
             openapi_extensions={"x-who": who.value},
-            middlewares=[_Gate(who), self._validate],
+            middlewares=[_gate(who), self._validate],
         )
 
     @property
@@ -146,17 +146,16 @@ class Api:
         return self._answer_problem(Internal())
 
 
-class _Gate:
+def _gate(who: Who) -> Callable[[APIGatewayRestResolver, NextMiddleware], Response[Any]]:
     """Lets nobody through to a route but whom it declares; comes before validation, so that a stranger learns nothing of it."""
 
-    def __init__(self, who: Who) -> None:
-        self._who = who
-
-    def __call__(self, app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
-        if self._who is not Who.ANONYMOUS:
+    def gate(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
+        if who is not Who.ANONYMOUS:
             authorization = app.current_event.headers.get("Authorization")
-            app.append_context(caller=authenticate(authorization, self._who))  # type: ignore[no-untyped-call]
+            app.append_context(caller=authenticate(authorization, who))  # type: ignore[no-untyped-call]
         return next_middleware(app)
+
+    return gate
 
 
 class _ValidateRequest(OpenAPIRequestValidationMiddleware):
