@@ -64,17 +64,20 @@ def connection() -> psycopg.Connection[Row]:
 def open_connection(config: Settings) -> psycopg.Connection[Row]:
     """Open a connection as the settings say; the caller closes it.
 
-    No server-side prepared statements and no SET: RDS Proxy pins a client that uses either to one database connection
-    (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy-pinning.html). Time-outs are set on the role, by the migrations.
+    A statement that comes again is prepared, by protocol messages, which RDS Proxy multiplexes like any other query; it pins a client
+    that says SET, PREPARE or DEALLOCATE (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy-pinning.html). So nothing is
+    ever deallocated (there are some thirty statements), and time-outs are set on the role, by the migrations.
     """
-    return psycopg.connect(
+    opened = psycopg.connect(
         conninfo.make_conninfo(config.database_url, password=password_of(config)),
         autocommit=True,
-        prepare_threshold=None,
+        prepare_threshold=1,
         row_factory=dict_row,
         connect_timeout=config.database_connect_timeout,
         application_name="vms",
     )
+    opened.prepared_max = None
+    return opened
 
 
 def password_of(config: Settings) -> str | None:
