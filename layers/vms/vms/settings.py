@@ -148,7 +148,7 @@ def parse_jwt_keys(text: str) -> tuple[str, dict[str, str]]:
         current = keys.pop("current")
     except (ValueError, AttributeError, KeyError, TypeError):
         raise SettingError('setting JWT_KEYS must hold {"current": "<kid>", "<kid>": "<secret>"}') from None
-    if current not in keys:
+    if not isinstance(current, str) or current not in keys:
         raise SettingError("setting JWT_KEYS has no key of the name that `current` gives")
     if not all(isinstance(secret, str) and len(secret) >= 32 for secret in keys.values()):
         raise SettingError("setting JWT_KEYS has a secret of fewer than 32 characters")

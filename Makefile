@@ -1,0 +1,91 @@
+# make run · make test · make check · make bench · make help
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+SHELL := /bin/bash
+export LC_ALL ?= C.UTF-8
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+RUN := $(VENV)/.run
+DEV := $(VENV)/.dev
+export PYTHONPATH := layers/vms
+FUNCTION ?= plan_expiry
+EVENT ?= events/$(FUNCTION).json
+
+.PHONY: help
+help: ## Show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+# The interpreter of the Lambda runtime, or the nearest one there is.
+$(PYTHON): .python-version
+	@for candidate in $(PYTHON_BIN) python3.13 python3 python; do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then found="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "Python 3.13 is needed (3.12 at the least), and this machine has $$(python3 --version 2>&1 || echo none)." >&2; \
+	  echo "Install it (pyenv install 3.13, uv python install 3.13, or your system's package) or name it: make PYTHON_BIN=/path/to/python3.13" >&2; \
+	  exit 1; \
+	fi; \
+	"$$found" -c 'import sys; v = sys.version_info; print(f"warning: Python {v[0]}.{v[1]} instead of the Lambda runtime'"'"'s 3.13") if v[:2] != (3, 13) else None' >&2; \
+	"$$found" -m venv --clear $(VENV) || { echo "This Python cannot make virtual environments; on Debian: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+
+$(RUN): local/requirements.txt | $(PYTHON)
+	@echo "Installing what make run needs (once, under a minute) ..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r local/requirements.txt
+	@touch $(RUN)
+
+$(DEV): requirements.lock | $(PYTHON)
+	@echo "Installing what the tests need (once, about a minute) ..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $(RUN) $(DEV)
+
+.PHONY: run
+run: $(RUN) ## Serve everything on http://localhost:3000 (PORT=…), with demo data, in .local/
+	@exec $(PYTHON) -m local run
+
+.PHONY: invoke
+invoke: $(RUN) ## Invoke a function: make invoke FUNCTION=plan_expiry EVENT=events/plan_expiry.json
+	@exec $(PYTHON) -m local invoke $(FUNCTION) $(EVENT)
+
+.PHONY: test
+test: $(DEV) ## Run all tests; what is skipped is printed with its reason
+	@exec $(PYTHON) -m pytest
+
+.PHONY: check
+check: $(DEV) ## Formatting, lint, types, the template, and the tests with coverage
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/cfn-lint template.yaml
+	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(VENV)/bin/sam validate --lint --template template.yaml
+	$(PYTHON) -m pytest --cov --cov-report=term
+
+.PHONY: format
+format: $(DEV) ## Format and mend what can be mended
+	@$(VENV)/bin/ruff check --fix-only -q . ; $(VENV)/bin/ruff format -q .
+
+.PHONY: openapi
+openapi: $(DEV) ## Write functions/service/openapi.json anew from the routes
+	@$(PYTHON) -m local.openapi
+
+.PHONY: bench
+bench: $(DEV) ## Measure, and print one table with the goals beside it
+	@exec $(PYTHON) -m tests.bench
+
+.PHONY: bench-stream
+bench-stream: $(DEV) ## Measure the stream against the S3 server's own speed
+	@exec $(PYTHON) -m tests.bench.stream
+
+COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-annotate --no-header
+
+.PHONY: lock
+lock: $(DEV) ## Resolve pyproject.toml's groups into the lock and its two subsets
+	$(COMPILE) --group dev -o requirements.lock
+	$(COMPILE) --group lambda -c requirements.lock -o layers/dependencies/requirements.txt
+	$(COMPILE) --group local -c requirements.lock -o local/requirements.txt
+
+.PHONY: clean
+clean: ## Drop the local data (.local/); the virtual environment stays
+	@if [ -e .local/env ]; then echo "stop make run first" >&2; exit 1; fi
+	rm -rf .local .aws-sam
