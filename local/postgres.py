@@ -94,7 +94,9 @@ def start(directory: Path) -> Postgres:
     if not (data / "PG_VERSION").exists():
         _initialise(where, data, superuser)
     if (made_by := int((data / "PG_VERSION").read_text().split(".")[0])) != (major := _major(where)):
-        raise PostgresError(f"{data} was made by PostgreSQL {made_by}, and this is {major}: `make clean` drops the data")
+        raise PostgresError(
+            f"{data} was made by PostgreSQL {made_by}, and this is {major}: `make clean` drops the data"
+        )
     port_file = directory / "port"
     if port_file.exists():
         running = _connected(directory, int(port_file.read_text()), owner, superuser)
