@@ -1,0 +1,1 @@
+"""Serves template.yaml on this machine: no Docker, no AWS account."""

@@ -1,0 +1,106 @@
+"""The command line: `python -m local run` and `python -m local invoke FUNCTION EVENT_FILE`."""
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from local.runner import ROOT, RunnerError, bind, invoke_once, locked, serve, until_stopped
+from local.server import read_json
+from local.template import TemplateError
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command; the exit code is returned."""
+    parser = argparse.ArgumentParser(prog="python -m local", description="Serves template.yaml on this machine.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="serve until Ctrl-C (PORT, default 3000; LOCAL_DIR, default .local)")
+    invoke = commands.add_parser("invoke", help="run one function once and print its result")
+    invoke.add_argument("function", help="directory name or logical id, such as plan_expiry")
+    invoke.add_argument("event", help="file with the event's JSON; - is the standard input")
+    options = parser.parse_args(arguments)
+    sys.path.insert(0, str(ROOT / "layers" / "vms"))
+    directory = Path(os.environ.get("LOCAL_DIR") or ".local").absolute()
+    try:
+        if options.command == "run":
+            return run(directory)
+        return invoke_function(directory, options.function, options.event)
+    except (RunnerError, TemplateError) as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+
+
+def run(directory: Path) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    sockets = bind(_port())
+    with locked(directory):
+        return int(_on_loop(until_stopped(lambda stop: serve(directory, sockets, stop))))
+
+
+def invoke_function(directory: Path, function: str, event_file: str) -> int:
+    """Run a function through the runner that serves `directory`, or else alone; 1 if it fails."""
+    try:
+        text = sys.stdin.read() if event_file == "-" else Path(event_file).read_text(encoding="utf-8")
+        event = json.dumps(json.loads(text)).encode()
+    except OSError as failure:
+        raise RunnerError(f"{event_file}: {failure.strerror}") from failure
+    except ValueError as failure:
+        raise RunnerError(f"{event_file} is not JSON: {failure}") from failure
+    result = _through_runner(directory, function, event)
+    if result is None:
+        with locked(directory):
+            outcome = _on_loop(invoke_once(directory, function, event))
+        result = outcome.payload, outcome.error_type is not None
+    payload, failed = result
+    print(_pretty(payload))
+    return 1 if failed else 0
+
+
+def _through_runner(directory: Path, function: str, event: bytes) -> tuple[bytes, bool] | None:
+    record = read_json(directory / "runner.json")
+    if not record:
+        return None
+    connection = http.client.HTTPConnection("127.0.0.1", int(str(record["port"])), timeout=960)
+    try:
+        headers = {"Authorization": f"Bearer {record['token']}", "Content-Type": "application/json"}
+        connection.request("POST", f"/2015-03-31/functions/{function}/invocations", event, headers)
+        response = connection.getresponse()
+        payload = response.read()
+    except ConnectionRefusedError:
+        return None  # the runner was killed and has left its record
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise RunnerError(json.loads(payload or b"{}").get("errorMessage", f"the runner answered {response.status}"))
+    return payload, response.getheader("X-Amz-Function-Error") is not None
+
+
+def _pretty(payload: bytes) -> str:
+    try:
+        return json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+    except ValueError:
+        return payload.decode("utf-8", "replace")
+
+
+def _port() -> int:
+    text = os.environ.get("PORT") or "3000"
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise RunnerError(f"PORT must be a number from 0 to 65535, not {text!r}.")
+    return int(text)
+
+
+def _on_loop[T](work: Coroutine[Any, Any, T]) -> T:
+    try:
+        import uvloop
+    except ImportError:  # no wheel for this system: slower, not different
+        return asyncio.run(work)
+    return uvloop.run(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

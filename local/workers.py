@@ -1,0 +1,412 @@
+"""The execution environments of a function: processes of the real awslambdaric, started on demand, kept warm, and replaced.
+
+A request that finds no idle worker waits; only after `PATIENCE` seconds of waiting is another worker started, because a warm one that is
+back in a millisecond is sooner than a new one. Idle workers form a stack: the last one used is the warmest.
+"""
+
+import asyncio
+import contextlib
+import os
+import resource
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from local.runtime_api import Invocation, RuntimeConnection, error_json
+from local.template import Function
+
+MOST_WORKERS = 32
+MOST_STARTING = 2
+PATIENCE = 0.04
+KEPT_WARM = 2
+IDLE_SECONDS = 60.0
+# Lambda gives an init 10 s; a busy laptop may need longer to import the same modules.
+INIT_SECONDS = 60.0
+
+# What a worker may see of the host's environment: nothing of the project's, only what a process needs to run at all.
+_PASSED_ON = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+
+
+class Worker(asyncio.SubprocessProtocol):
+    """One process, with a Runtime API of its own."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self.pool = pool
+        self.generation = pool.generation
+        self.invocation: Invocation | None = None
+        self.initialized = False
+        self.init_error: tuple[str, bytes] | None = None
+        self.init_ms: float | None = None
+        self.idle_since = 0.0
+        self.next: RuntimeConnection | None = None
+        self.exit_code: int | None = None
+        self._loop = asyncio.get_running_loop()
+        self._connections: set[RuntimeConnection] = set()
+        self._server: asyncio.Server | None = None
+        self._process: asyncio.SubprocessTransport | None = None
+        self._started_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._status_fd: int | None = None
+        self._gone = False
+
+    async def start(self) -> None:
+        """Listen, then start the process. Raises OSError when the system refuses either."""
+        self._server = await self._loop.create_server(lambda: RuntimeConnection(self), "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        function = self.pool.function
+        environment = worker_environment(function, self.pool.environment, port)
+        command = (sys.executable, "-m", "awslambdaric", function.handler)
+        self._started_at = time.perf_counter()
+        transport, _ = await self._loop.subprocess_exec(
+            lambda: self,
+            *command,
+            env=environment,
+            cwd=function.directory,
+            stdin=None,
+            stdout=None,
+            stderr=None,
+            start_new_session=True,  # so that Ctrl-C in the terminal is the runner's alone
+        )
+        self._process = transport
+        if sys.platform == "linux":
+            self._limit_memory(transport.get_pid(), function.memory_mb * 1024 * 1024)
+        if not self._gone and not self.initialized:
+            self._timer = self._loop.call_later(INIT_SECONDS, self.kill)
+
+    def give(self, invocation: Invocation) -> None:
+        """Let the idle process work on it."""
+        connection, self.next = self.next, None
+        assert connection is not None  # noqa: S101 - only idle workers are given work
+        function = self.pool.function
+        self.invocation = invocation
+        invocation.given_at = time.perf_counter()
+        invocation.arn = function.arn
+        invocation.deadline_ms = int((time.time() + function.timeout) * 1000)
+        invocation.init_ms, self.init_ms = self.init_ms, None
+        self._timer = self._loop.call_later(function.timeout, self._timed_out)
+        connection.give(invocation)
+
+    def kill(self) -> None:
+        """End the process now, as Lambda does; it holds nothing that is worth a farewell."""
+        if self._server is not None:
+            self._server.close()
+        if self._process is not None and self.exit_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    def used_mb(self) -> int | None:
+        """The most memory that the process has held, in MB; None where the system does not tell."""
+        if self._status_fd is None:
+            return None
+        try:
+            status = os.pread(self._status_fd, 4096, 0)
+        except OSError:
+            return None
+        _, found, rest = status.partition(b"VmHWM:")
+        return -(-int(rest.split(None, 1)[0]) // 1024) if found else None
+
+    # Environment, for the Runtime API's connections.
+
+    def opened(self, connection: RuntimeConnection) -> None:
+        """A connection of the process."""
+        self._connections.add(connection)
+
+    def closed(self, connection: RuntimeConnection) -> None:
+        """One connection less; the last one of a dead process completes its end."""
+        self._connections.discard(connection)
+        if self.next is connection:
+            self.next = None
+            self.pool.not_idle(self)
+        if self.exit_code is not None and not self._connections:
+            self._end()
+
+    def ready(self, connection: RuntimeConnection) -> None:
+        """The process asks for work."""
+        self._stop_timer()
+        if not self.initialized:
+            self.initialized = True
+            self.init_ms = (time.perf_counter() - self._started_at) * 1000
+        if self.invocation is not None:
+            self.pool.report(self, self.invocation)
+            self.invocation = None
+        self.next = connection
+        self.pool.ready(self)
+
+    def init_failed(self, error_type: str, error: bytes) -> None:
+        """The process will exit; remember why."""
+        self.init_error = (error_type or "Runtime.Unknown", error)
+
+    def completed(self, invocation: Invocation) -> None:
+        """The result is there; until the process asks for more work it still counts as busy."""
+        self.pool.report(self, invocation)
+
+    # asyncio.SubprocessProtocol.
+
+    def process_exited(self) -> None:
+        """asyncio: the process is dead. What it sent before may still have to be read: its connections end by themselves."""
+        process = self._process
+        self.exit_code = -1 if process is None else process.get_returncode() or 0
+        if self._connections:
+            self._loop.call_later(0.2, self._end)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        if self._gone:
+            return
+        self._gone = True
+        self._stop_timer()
+        for connection in tuple(self._connections):
+            connection.transport.abort()
+        if self._server is not None:
+            self._server.close()
+        if self._process is not None:
+            self._process.close()
+        invocation, self.invocation = self.invocation, None
+        if invocation is not None:
+            self._fail(invocation)
+        if self._status_fd is not None:
+            os.close(self._status_fd)
+            self._status_fd = None
+        self.pool.gone(self)
+
+    def _fail(self, invocation: Invocation) -> None:
+        if invocation.error_type is None:
+            invocation.error_type = "Runtime.ExitError"
+        reason = f"RequestId: {invocation.request_id} Error: Runtime exited with {describe_exit(self.exit_code or 0)}"
+        if not invocation.outcome:
+            invocation.outcome = True
+            if invocation.error_type == "Runtime.ExitError":
+                self.pool.out(reason)
+            invocation.caller.failed(invocation.error_type, error_json(invocation.error_type, reason))
+        self.pool.report(self, invocation)
+
+    def _timed_out(self) -> None:
+        invocation = self.invocation
+        if invocation is None:
+            return
+        message = f"{invocation.request_id} Task timed out after {self.pool.function.timeout:.2f} seconds"
+        self.pool.out(message)
+        if not invocation.outcome:
+            invocation.outcome = True
+            invocation.error_type = "Sandbox.Timedout"
+            invocation.caller.failed(invocation.error_type, error_json(invocation.error_type, message))
+        elif not invocation.reported:
+            invocation.error_type = "Sandbox.Timedout"
+        self.kill()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _limit_memory(self, pid: int, size: int) -> None:
+        try:
+            self._status_fd = os.open(f"/proc/{pid}/status", os.O_RDONLY)
+            resource.prlimit(pid, resource.RLIMIT_DATA, (size, size))
+        except OSError:
+            pass  # it has exited already, or the system does not let us: then it runs without a limit
+
+
+class Pool:
+    """The workers of one function, and the invocations that wait for one."""
+
+    def __init__(self, function: Function, environment: Mapping[str, str], out: Callable[[str], None]) -> None:
+        self.function = function
+        self.environment = dict(environment)
+        self.out = out
+        self.generation = 0
+        self._idle: list[Worker] = []
+        self._workers: set[Worker] = set()
+        self._waiting: deque[Invocation] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._reaper: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    @property
+    def starting(self) -> int:
+        """How many workers have not asked for their first invocation yet."""
+        return sum(not worker.initialized for worker in self._workers)
+
+    def submit(self, invocation: Invocation) -> None:
+        """Have it done by the warmest idle worker, or as soon as there is one."""
+        if self._idle:
+            self._idle.pop().give(invocation)
+            return
+        invocation.waits_since = time.monotonic()
+        self._waiting.append(invocation)
+        self._scale()
+
+    def withdraw(self, invocation: Invocation) -> None:
+        """Its caller has gone; if no worker has it yet, none shall."""
+        if invocation in self._waiting:
+            self._waiting.remove(invocation)
+
+    def prewarm(self) -> None:
+        """Start a worker if there is none of this generation."""
+        if not any(worker.generation == self.generation for worker in self._workers):
+            self._start()
+
+    def reload(self) -> None:
+        """The code has changed: whatever comes from now on is served by new processes; busy ones finish first."""
+        self.generation += 1
+        idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.kill()
+        if self._workers:
+            self._start()
+
+    async def stop(self) -> None:
+        """End all processes."""
+        self._stopped = True
+        for timer in (self._timer, self._reaper):
+            if timer is not None:
+                timer.cancel()
+        for task in tuple(self._tasks):
+            await asyncio.wait([task])
+        for worker in tuple(self._workers):
+            worker.kill()
+        for _ in range(200):
+            if not self._workers:
+                break
+            await asyncio.sleep(0.01)
+
+    # Workers call these.
+
+    def ready(self, worker: Worker) -> None:
+        """It asks for work."""
+        if worker.generation != self.generation or self._stopped:
+            worker.kill()
+        elif self._waiting:
+            worker.give(self._waiting.popleft())
+        else:
+            worker.idle_since = time.monotonic()
+            self._idle.append(worker)
+            if len(self._workers) > KEPT_WARM and self._reaper is None:
+                self._reaper = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._reap)
+
+    def not_idle(self, worker: Worker) -> None:
+        """It no longer listens for work."""
+        if worker in self._idle:
+            self._idle.remove(worker)
+
+    def gone(self, worker: Worker) -> None:
+        """It is dead. Those who wait are answered if nothing else can: one failed init is not tried again for the same callers."""
+        self._workers.discard(worker)
+        self.not_idle(worker)
+        if self._stopped:
+            return
+        current = [other for other in self._workers if other.generation == self.generation]
+        if worker.initialized or worker.generation != self.generation:
+            if not current:
+                self._start()  # keep one warm, also for those who wait
+            return
+        error_type, error = worker.init_error or (
+            "Runtime.ExitError",
+            error_json("Runtime.ExitError", f"Error: Runtime exited with {describe_exit(worker.exit_code or 0)}"),
+        )
+        self.out(f"INIT_REPORT {self.function.name} Phase: init Status: error Error Type: {error_type}")
+        if not current:
+            waiting, self._waiting = self._waiting, deque()
+            for invocation in waiting:
+                invocation.outcome = True
+                invocation.caller.failed(error_type, error)
+
+    def report(self, worker: Worker, invocation: Invocation) -> None:
+        """Print the line that Lambda prints after each invocation; once."""
+        if invocation.reported:
+            return
+        invocation.reported = True
+        took = (time.perf_counter() - invocation.given_at) * 1000
+        billed = int(took + (invocation.init_ms or 0)) + 1
+        used = worker.used_mb()
+        line = (
+            f"REPORT RequestId: {invocation.request_id}\tDuration: {took:.2f} ms\tBilled Duration: {billed} ms\t"
+            f"Memory Size: {self.function.memory_mb} MB\t"
+        )
+        if used is not None:
+            line += f"Max Memory Used: {used} MB\t"
+        if invocation.init_ms is not None:
+            line += f"Init Duration: {invocation.init_ms:.2f} ms\t"
+        if invocation.error_type is not None:
+            status = "timeout" if invocation.error_type == "Sandbox.Timedout" else "error"
+            line += f"Status: {status}\tError Type: {invocation.error_type}\t"
+        self.out(f"{line}Function: {self.function.name}")
+
+    def _scale(self) -> None:
+        """Start another worker when the oldest request has waited long enough, or when there is none to wait for."""
+        self._timer = (
+            None if self._timer is None or self._timer.when() <= asyncio.get_running_loop().time() else self._timer
+        )
+        if self._stopped or not self._waiting:
+            return
+        current = sum(worker.generation == self.generation for worker in self._workers)
+        if current == 0:
+            self._start()
+        waited = time.monotonic() - self._waiting[0].waits_since
+        if waited >= PATIENCE and self.starting < MOST_STARTING and len(self._workers) < MOST_WORKERS:
+            self._start()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(max(PATIENCE - waited, 0.01), self._scale)
+
+    def _start(self) -> None:
+        worker = Worker(self)
+        self._workers.add(worker)
+        task = asyncio.get_running_loop().create_task(self._launch(worker))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _launch(self, worker: Worker) -> None:
+        try:
+            await worker.start()
+        except OSError as failure:
+            self.out(f"cannot start a worker of {self.function.name}: {failure}")
+            worker.kill()
+            self.gone(worker)
+
+    def _reap(self) -> None:
+        """End the workers that have been idle for long, the coldest first, but keep some warm."""
+        self._reaper = None
+        now = time.monotonic()
+        while len(self._workers) > KEPT_WARM and self._idle and now - self._idle[0].idle_since >= IDLE_SECONDS:
+            worker = self._idle.pop(0)
+            self._workers.discard(worker)
+            worker.kill()
+        if len(self._workers) > KEPT_WARM:
+            self._reaper = asyncio.get_running_loop().call_later(IDLE_SECONDS / 4, self._reap)
+
+
+def worker_environment(function: Function, settings: Mapping[str, str], port: int) -> dict[str, str]:
+    """Lambda's environment variables for a process of `function`, whose own variables are `settings`."""
+    major, minor = sys.version_info[:2]
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return (
+        passed_on
+        | dict(settings)
+        | {
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
+            "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start" if function.snap_start else "on-demand",
+            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.function_name}",
+            "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[$LATEST]{port:032x}",
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_python{major}.{minor}",
+            "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+            "POWERTOOLS_TRACE_DISABLED": "true",  # no X-Ray daemon listens here
+            "LAMBDA_TASK_ROOT": str(function.directory),
+            "LAMBDA_RUNTIME_DIR": str(Path(sys.prefix)),
+            "_HANDLER": function.handler,
+            "PYTHONPATH": os.pathsep.join(str(path) for path in function.python_path),
+            "LANG": "C.UTF-8",
+            "TZ": ":UTC",
+        }
+    )
+
+
+def describe_exit(code: int) -> str:
+    """A process's exit code in Lambda's words."""
+    return f"error: signal: {-code}" if code < 0 else f"error: exit status {code}" if code else "exit status 0"

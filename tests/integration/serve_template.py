@@ -1,0 +1,32 @@
+"""Serves the template of a directory with nothing around it: `python serve_template.py DIRECTORY`. Prints the port; ends with its input."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import uvloop
+
+from local import template
+from local.server import Server, listening_sockets
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+async def main(directory: Path) -> None:
+    server = Server(
+        template.load(directory / "template.yaml"), {"FIXED": "by the runner"}, {"AWS_REGION": "eu-west-1"}, _print
+    )
+    sockets = listening_sockets(0)
+    await server.listen(sockets)
+    invoke_port = await server.listen_for_invocations("token")
+    server.begin([directory / "functions", directory / "layers"])
+    _print(json.dumps({"port": sockets[0].getsockname()[1], "invoke_port": invoke_port}))
+    await asyncio.to_thread(sys.stdin.read)
+    await server.stop()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(Path(sys.argv[1])))
