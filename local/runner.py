@@ -208,7 +208,12 @@ async def serve(directory: Path, sockets: list[socket.socket], stop: asyncio.Eve
 def _load_demo(services: Services) -> list[str]:
     from local import demo
 
-    return [f"  {line}" for line in demo.load(services.postgres, services.s3)]
+    logins = demo.load(services.postgres.url, services.s3)
+    width = max((len(login.email) for login in logins), default=0)
+    return [
+        f"  {'Demo' if index == 0 else '    '}  {login.email:{width}}  {login.password}  ({login.role} of {login.corporation}, {login.plan})"
+        for index, login in enumerate(logins)
+    ]
 
 
 async def invoke_once(directory: Path, function: str, event: bytes) -> Outcome:
