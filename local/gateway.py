@@ -98,7 +98,7 @@ class Router:
 
 
 def _parts(path: str) -> list[str]:
-    stripped = path.strip("/") if path.count("/") <= path.strip("/").count("/") + 2 else path[1:].removesuffix("/")
+    stripped = path.removeprefix("/").removesuffix("/")
     return stripped.split("/") if stripped else []
 
 
@@ -283,7 +283,7 @@ def _status_and_headers(document: Mapping[str, Any]) -> tuple[int, Headers]:
         code = 0
     if not 200 <= code <= 599:
         raise MalformedAnswerError(f"its statusCode is {status!r}")
-    single, multi = document.get("headers") or {}, document.get("multiValueHeaders") or {}
+    single, multi = ({} if document.get(key) is None else document[key] for key in ("headers", "multiValueHeaders"))
     if not isinstance(single, dict) or not isinstance(multi, dict):
         raise MalformedAnswerError("its headers are not an object")
     headers: Headers = []

@@ -210,10 +210,11 @@ def _load_demo(services: Services) -> list[str]:
 
     logins = demo.load(services.postgres.url, services.s3)
     width = max((len(login.email) for login in logins), default=0)
-    return [
-        f"  {'Demo' if index == 0 else '    '}  {login.email:{width}}  {login.password}  ({login.role} of {login.corporation}, {login.plan})"
-        for index, login in enumerate(logins)
+    lines = [
+        f"{login.email:{width}}  {login.password}  {login.role} of {login.corporation}, {login.plan}"
+        for login in logins
     ]
+    return ["  Demo", *(f"        {line}" for line in lines)]
 
 
 async def invoke_once(directory: Path, function: str, event: bytes) -> Outcome:

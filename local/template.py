@@ -140,7 +140,7 @@ def _translate(path: Path) -> dict[str, Any]:
     try:
         source = json.loads(json.dumps(yaml_parse(path.read_text()), default=str))
     except Exception as failure:  # yaml's errors have no common public base that is typed
-        raise TemplateError(f"{path} is not YAML: {failure}") from failure
+        raise TemplateError(f"{path} is not YAML: {' '.join(str(failure).split())}") from failure
     if not isinstance(source, dict) or not isinstance(source.get("Resources"), dict):
         raise TemplateError(f"{path} has no Resources")
     sam = _with_remote_code(json.loads(json.dumps(source)))
