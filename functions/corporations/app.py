@@ -2,14 +2,25 @@
 
 from typing import Any
 
-from pydantic import Field
-
 from vms import corporations
 from vms.api import Api, Event, LambdaContext, Who
 from vms.corporations import Corporation, Plan
 from vms.errors import BadJson, Conflict, NotFound, TooLarge
 from vms.pages import Page
-from vms.schemas import Body, Change, CorporationName, Cursor, Email, Limit, Password, PathId, PathName, Time, part
+from vms.schemas import (
+    ABSENT,
+    Body,
+    Change,
+    CorporationName,
+    Cursor,
+    Email,
+    Limit,
+    Password,
+    PathId,
+    PathName,
+    Time,
+    part,
+)
 
 api = Api()
 
@@ -27,8 +38,8 @@ class SignUp(Body):
 class CorporationChange(Change):
     """Only the fields sent change; FREE clears the expiry."""
 
-    name: CorporationName = Field(default=None)
-    plan: Plan = Field(default=None)
+    name: CorporationName = ABSENT
+    plan: Plan = ABSENT
     plan_expire_at: Time | None = None
 
 

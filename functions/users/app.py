@@ -2,13 +2,12 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
-
 from vms import users
 from vms.api import Api, Event, LambdaContext, Who
 from vms.errors import BadJson, Conflict, NotFound, TooLarge, TooManyAttempts
 from vms.pages import Page
 from vms.schemas import (
+    ABSENT,
     Body,
     BodyId,
     Change,
@@ -39,9 +38,9 @@ class NewUser(Body):
 class UserChange(Change):
     """A new password, a new role, or both; whoever changes its own password sends the current one along."""
 
-    password: Password = Field(default=None)
-    role: Role = Field(default=None)
-    current_password: GivenPassword = Field(default=None)
+    password: Password = ABSENT
+    role: Role = ABSENT
+    current_password: GivenPassword = ABSENT
 
 
 @api.route(

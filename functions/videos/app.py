@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
-
 from vms import videos
 from vms.api import Api, Event, LambdaContext, Who
 from vms.errors import BadJson, NotFound, PlanRequired, TooLarge
 from vms.pages import Page
-from vms.schemas import Body, BodyId, Change, Cursor, Deleted, FilePath, Limit, PathId, VideoName, part
+from vms.schemas import ABSENT, Body, BodyId, Change, Cursor, Deleted, FilePath, Limit, PathId, VideoName, part
 from vms.videos import AdminVideo, Video
 
 api = Api()
@@ -27,8 +25,8 @@ class NewVideo(Body):
 class VideoChange(Change):
     """Only the fields sent change."""
 
-    name: VideoName = Field(default=None)
-    file_path: FilePath = Field(default=None)
+    name: VideoName = ABSENT
+    file_path: FilePath = ABSENT
 
 
 @dataclass(frozen=True, slots=True)

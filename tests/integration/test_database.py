@@ -44,23 +44,25 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_the_hot_requests_are_one_round_trip(acme: Company, statements: list[str]) -> None:
     video = acme.video()
-    for method, path, body in (
+    reads: list[tuple[str, str, dict[str, object] | None]] = [
         ("GET", f"/v1/videos/id/{video}", None),
         ("GET", "/v1/videos", None),
         ("GET", "/v1/auth/me", None),
         ("POST", "/v1/view-logs", {"video_id": video}),
         ("GET", f"/v1/view-logs/{acme.guest.id}/{video}", None),
         ("GET", f"/v1/users/id/{acme.guest.id}", None),
-    ):
+    ]
+    for method, path, body in reads:
         statements.clear()
         assert acme.guest.call(method, path, body).is_success
         assert len(statements) == 1, path
-    for method, path, body in (
+    writes: list[tuple[str, str, dict[str, object] | None]] = [
         ("POST", "/v1/videos", {"name": "x", "file_path": "a"}),
         ("PUT", f"/v1/videos/{video}", {"name": "y"}),
         ("DELETE", f"/v1/videos/{video}", None),
         ("PUT", f"/v1/videos/{video}/restore", None),
-    ):
+    ]
+    for method, path, body in writes:
         statements.clear()
         assert acme.admin.call(method, path, body).is_success
         assert len(statements) == 1, path

@@ -46,7 +46,9 @@ def test_a_door_holds_no_sql_no_aws_and_no_environment(path: Path) -> None:
 
 
 def test_the_environment_is_read_in_one_place() -> None:
-    readers = {path.name for path in LIBRARY.glob("*.py") if re.search(r"os\.(environ|getenv)", path.read_text("utf-8"))}
+    readers = {
+        path.name for path in LIBRARY.glob("*.py") if re.search(r"os\.(environ|getenv)", path.read_text("utf-8"))
+    }
     assert readers <= {"settings.py", "aws.py", "streaming.py"}
 
 

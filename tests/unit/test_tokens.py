@@ -66,7 +66,7 @@ def test_only_hs256_is_accepted(key_file: Path, algorithm: str) -> None:
     key_file.write_text(json.dumps({"current": "old", "old": long}))
     keys.forget()
     claims = jwt.decode(access(), options={"verify_signature": False})
-    token = jwt.encode(claims, None if algorithm == "none" else long, algorithm=algorithm, headers={"kid": "old"})
+    token = jwt.encode(claims, "" if algorithm == "none" else long, algorithm=algorithm, headers={"kid": "old"})
     with pytest.raises(Unauthenticated):
         tokens.verify(token, "access")
 
@@ -98,9 +98,10 @@ def test_an_expired_token_is_known_again_only_where_that_is_asked_for(key_file: 
 def test_a_playback_token_is_for_its_video_alone(key_file: Path) -> None:
     token = tokens.issue("playback", 7, 3, "guest", 60, vid=5)
     assert authenticate_playback(token, 5).user_id == 7
-    for refused in (lambda: authenticate_playback(token, 6), lambda: authenticate_playback(access(), 5)):
-        with pytest.raises(Unauthenticated):
-            refused()
+    with pytest.raises(Unauthenticated):
+        authenticate_playback(token, 6)
+    with pytest.raises(Unauthenticated):
+        authenticate_playback(access(), 5)
     with pytest.raises(Unauthenticated):
         authenticate(f"Bearer {token}", Who.MEMBER)
 

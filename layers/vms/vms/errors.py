@@ -27,7 +27,7 @@ from typing import ClassVar
 PROBLEM_JSON = "application/problem+json"
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457's own word
+class Problem(Exception):
     """An answer that is an error. `detail` is shown to the caller: it must say nothing of secrets or of the inside."""
 
     status: ClassVar[int] = 500

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from datetime import UTC, datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from urllib.parse import unquote
 
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
@@ -103,11 +103,12 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Change(Body):
-    """A request body of which any field may be left out, but not all.
+# The default of a field that a change may leave out: it is not null, which a caller may send only where the field's type has it.
+ABSENT: Any = None
 
-    Fields default to None without admitting it: null is refused where the field's type has no such value.
-    """
+
+class Change(Body):
+    """A request body of which any field may be left out (`ABSENT`), but not all."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:

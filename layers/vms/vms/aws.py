@@ -1,0 +1,108 @@
+"""Signed requests to AWS: botocore's signer and credentials, without the weight of its clients.
+
+A boto3 or botocore client loads and interprets service models, which costs a cold start several times what the signer does.
+"""
+
+import http.client
+import json
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.auth import S3SigV4Auth, SigV4Auth, SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+TIMEOUT = 5.0
+
+
+class AwsError(Exception):
+    """An AWS service refused or did not answer; the message names service and status, never what was asked for or told."""
+
+
+def credentials() -> Any:
+    """The credentials to sign with now: the environment's, as Lambda gives them, else what botocore finds and refreshes (SnapStart).
+
+    Raises:
+        AwsError: there are none.
+    """
+    key, secret_key = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if key and secret_key:
+        return Credentials(key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or None)
+    found = _resolved()
+    if found is None:
+        raise AwsError("there are no AWS credentials")
+    return found.get_frozen_credentials()
+
+
+@cache
+def _resolved() -> Any:
+    from botocore.session import get_session  # brings the whole of botocore along
+
+    return get_session().get_credentials()
+
+
+def sign_s3(method: str, url: str, headers: Mapping[str, str], region: str) -> dict[str, str]:
+    """The headers to send with a bodiless S3 request to this percent-encoded URL (Signature Version 4)."""
+    request = AWSRequest(method=method, url=url, headers=dict(headers))
+    S3SigV4Auth(credentials(), "s3", region).add_auth(request)
+    return {str(name): str(value) for name, value in request.headers.items()}
+
+
+def secret(arn: str, region: str) -> str:
+    """The text of a secret (Secrets Manager, GetSecretValue).
+
+    Raises:
+        AwsError: it cannot be had.
+    """
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_SECRETS_MANAGER") or os.environ.get("AWS_ENDPOINT_URL")
+    url = (endpoint or f"https://secretsmanager.{region}.amazonaws.com{_suffix(region)}").rstrip("/") + "/"
+    body = json.dumps({"SecretId": arn})
+    headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "secretsmanager.GetSecretValue"}
+    request = AWSRequest(method="POST", url=url, data=body, headers=headers)
+    SigV4Auth(credentials(), "secretsmanager", region).add_auth(request)
+    parts = urlsplit(url)
+    connection = connect(parts.scheme, parts.netloc, TIMEOUT)
+    try:
+        connection.request("POST", parts.path, body, {str(k): str(v) for k, v in request.headers.items()})
+        answer = connection.getresponse()
+        told = answer.read()
+    except (OSError, http.client.HTTPException) as failure:
+        raise AwsError(f"Secrets Manager does not answer: {type(failure).__name__}") from None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise AwsError(f"Secrets Manager answered {answer.status}")
+    return str(json.loads(told)["SecretString"])
+
+
+def database_token(host: str, port: int, user: str, region: str) -> str:
+    """An RDS IAM authentication token: a presigned rds-db:connect, good as a password for 15 minutes
+    (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html).
+    """
+    request = AWSRequest(
+        method="GET",
+        url=f"https://{host}:{port}/",
+        params={"Action": "connect", "DBUser": user},
+        headers={"host": f"{host}:{port}"},
+    )
+    SigV4QueryAuth(credentials(), "rds-db", region, expires=900).add_auth(request)
+    return str(request.prepare().url).removeprefix("https://")
+
+
+def connect(scheme: str, netloc: str, timeout: float) -> http.client.HTTPConnection:
+    """An HTTP or HTTPS connection, not opened yet; the certificate is verified."""
+    kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+    return kind(netloc, timeout=timeout)
+
+
+def _suffix(region: str) -> str:
+    return ".cn" if region.startswith("cn-") else ""
+
+
+def s3_endpoint(bucket: str, region: str) -> str:
+    """Where S3 has this bucket: in the host's name, but for names with dots, which no certificate covers."""
+    host = f"s3.{region}.amazonaws.com{_suffix(region)}"
+    return f"https://{host}/{bucket}" if "." in bucket else f"https://{bucket}.{host}"

@@ -1,0 +1,221 @@
+"""Reads objects from S3: signed, by range, in chunks, resumed when a connection breaks, never two objects mixed.
+
+Requests are signed by botocore and sent by http.client over one connection that stays open between invocations. Memory is one chunk, whatever
+the object's size.
+"""
+
+import http.client
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from vms import aws
+from vms.errors import StorageFailed
+from vms.ranges import Span
+from vms.settings import settings, stream_settings
+
+CHUNK = 256 * 1024
+# Before the first byte: how often a refusal that may pass (500, 503 SlowDown, a reset connection) is asked again, and after how long (seconds).
+RETRY_AFTER = (0.1, 0.3)
+# Within a body: how often a broken one is taken up again where it broke.
+RESUMES = 3
+
+logger = logging.getLogger(__name__)
+_connection: http.client.HTTPConnection | None = None
+
+
+class Unsatisfiable(Exception):
+    """S3 says that the range lies outside of the object."""
+
+
+class Broken(Exception):
+    """A body that has begun cannot be brought to its end: the answer must end as a failure that its client notices."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """An object, or a part of it: `span` is what the body holds, `size` the whole object's bytes."""
+
+    size: int
+    span: Span
+    etag: str
+    last_modified: str
+    content_type: str
+    response: http.client.HTTPResponse | None
+    key: str
+
+    def close(self) -> None:
+        """Let go of a body that nobody reads to its end."""
+        if self.response is not None:
+            self.response.close()
+            self.response = None
+            _drop()
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body, in pieces of at most 256 KiB. Closing the iterator closes the connection to S3.
+
+        Raises:
+            Broken: it broke too often, or the object was replaced meanwhile.
+        """
+        position, resumes = self.span.start, 0
+        try:
+            while position <= self.span.end:
+                piece = self._read(self.span.end - position + 1)
+                if piece:
+                    position += len(piece)
+                    yield piece
+                    continue
+                resumes += 1
+                if resumes > RESUMES:
+                    raise Broken("the body broke too often")
+                logger.warning("S3 broke off; resuming", extra={"resumes": resumes})
+                self.close()
+                self.response = _resumed(self, position)
+            self._finish()
+        finally:
+            self.close()
+
+    def _read(self, most: int) -> bytes:
+        try:
+            return self.response.read1(min(CHUNK, most)) if self.response is not None else b""
+        except (OSError, http.client.HTTPException):
+            return b""
+
+    def _finish(self) -> None:
+        """Keep the connection for the next request, if the body was read to its end."""
+        if self.response is not None and not self.response.read1(1):
+            self.response = None
+
+
+def get(key: str, range_header: str | None = None) -> Answer:
+    """Ask for an object, or for a part of it.
+
+    Raises:
+        StorageFailed: S3 has no such object, refuses it, or does not answer well in time.
+        Unsatisfiable: the range lies outside of it.
+    """
+    headers = {"Range": range_header} if range_header else {}
+    response = _ask("GET", key, headers)
+    return _answer(key, response, response)
+
+
+def head(key: str) -> Answer:
+    """Ask what an object is; the answer has no body. Raises `StorageFailed` as `get` does."""
+    response = _ask("HEAD", key, {})
+    response.read()
+    return _answer(key, response, None)
+
+
+def _answer(key: str, response: http.client.HTTPResponse, body: http.client.HTTPResponse | None) -> Answer:
+    length = int(response.headers.get("Content-Length") or 0)
+    if response.status == 206:
+        part, _, whole = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+        first, _, last = part.partition("-")
+        try:
+            size, span = int(whole), Span(int(first), int(last))
+        except ValueError:
+            _drop()
+            raise StorageFailed from None
+    else:
+        size, span = length, Span(0, length - 1)
+    return Answer(
+        size,
+        span,
+        response.headers.get("ETag", ""),
+        response.headers.get("Last-Modified", ""),
+        response.headers.get("Content-Type", ""),
+        body,
+        key,
+    )
+
+
+def _ask(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    for wait in (*RETRY_AFTER, None):
+        try:
+            response = _send(method, key, headers)
+        except TimeoutError:
+            logger.warning("S3 did not answer in time")
+            raise StorageFailed from None
+        except (OSError, http.client.HTTPException, aws.AwsError) as failure:
+            logger.warning("S3 is unreachable: %s", type(failure).__name__)
+            if wait is None:
+                raise StorageFailed from None
+        else:
+            if response.status in {200, 206}:
+                return response
+            status = response.status
+            response.close()
+            _drop()
+            if status == 416:
+                raise Unsatisfiable
+            logger.warning("S3 answered %s", status)
+            if status < 500 or wait is None:
+                raise StorageFailed
+        time.sleep(wait)
+    raise StorageFailed  # pragma: no cover - the last round raises or returns
+
+
+def _resumed(answer: Answer, position: int) -> http.client.HTTPResponse | None:
+    """The rest of the body, from the same object or not at all; None when S3 does not give it now."""
+    headers = {"Range": f"bytes={position}-{answer.span.end}", "If-Match": answer.etag}
+    try:
+        response = _send("GET", answer.key, headers)
+    except (OSError, http.client.HTTPException, aws.AwsError):
+        _drop()
+        time.sleep(RETRY_AFTER[0])
+        return None
+    if response.status == 206 and response.headers.get("ETag", "") == answer.etag:
+        return response
+    status = response.status
+    response.close()
+    _drop()
+    if status in {200, 206, 404, 412}:
+        raise Broken("the object was replaced")
+    time.sleep(RETRY_AFTER[0])
+    return None
+
+
+def _send(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    """One signed request over the standing connection; over a new one if the standing one was closed meanwhile."""
+    global _connection
+    config = stream_settings()
+    base = (
+        f"{config.endpoint_url}/{config.bucket}"
+        if config.endpoint_url
+        else aws.s3_endpoint(config.bucket, settings().region)
+    )
+    url = f"{base}/{quote(key, safe='/-._~')}"
+    parts = urlsplit(url)
+    signed = aws.sign_s3(method, url, {**headers, "Accept-Encoding": "identity"}, settings().region)
+    reused = _connection is not None
+    while True:
+        if _connection is None:
+            _connection = aws.connect(parts.scheme, parts.netloc, config.connect_timeout)
+            _connection.connect()
+        _connection.sock.settimeout(config.first_byte_timeout)
+        try:
+            _connection.request(method, parts.path, headers=signed)
+            response = _connection.getresponse()
+        except TimeoutError:
+            _drop()
+            raise
+        except (OSError, http.client.HTTPException):
+            _drop()
+            if not reused:
+                raise
+            reused = False
+            continue
+        if _connection.sock is not None:  # http.client lets go of a connection that the server will close
+            _connection.sock.settimeout(config.idle_timeout)
+        else:
+            _connection = None
+        return response
+
+
+def _drop() -> None:
+    global _connection
+    if _connection is not None:
+        _connection.close()
+        _connection = None

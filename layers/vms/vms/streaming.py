@@ -1,0 +1,219 @@
+"""Streams a response out of a managed Python runtime, through the runtime's own client.
+
+Lambda streams responses; its managed Python runtime does not yet (awslambdaric 4). But the client resolves `marshaller` and
+`post_invocation_result` on its class at each invocation, the first of which is documented as the function author's to
+replace. `install` replaces both, so that the loop, the logging, the init errors, X-Ray and SnapStart remain AWS's own code. The format on the wire:
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming
+"""
+
+import base64
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from vms.errors import PROBLEM_JSON, Problem, TooLarge
+
+CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
+DELIMITER = b"\0" * 8
+# The prelude and the delimiter must lie within the first 16 KB.
+MOST_PRELUDE = 16 * 1024 - len(DELIMITER)
+# A buffered answer's JSON may have so many bytes (Lambda's limit on a synchronous response).
+MOST_BUFFERED = 6_291_556
+# A stream that the function's deadline would cut off ends so long before it, as a failure that says so (seconds).
+BEFORE_DEADLINE = 0.5
+
+logger = logging.getLogger(__name__)
+
+type Headers = Sequence[tuple[str, str]]
+
+
+class DeadlineError(Exception):
+    """The function's time is up in the middle of a stream."""
+
+
+class Streamed:
+    """An HTTP response whose body is sent while it is made.
+
+    An opaque object on purpose: tracers that walk a handler's return value would consume a bare generator.
+    """
+
+    __slots__ = ("chunks", "deadline", "first", "headers", "status")
+
+    def __init__(
+        self, status: int, headers: Headers, chunks: Iterator[bytes] | None = None, *, seconds: float = 840.0
+    ) -> None:
+        """Hold a response; `seconds` is what the function has left to send it."""
+        self.status = status
+        self.headers = headers
+        self.chunks = chunks if chunks is not None else iter(())
+        self.first: bytes | None = None
+        self.deadline = time.monotonic() + seconds - BEFORE_DEADLINE
+
+    def begin(self) -> None:
+        """Make the first chunk, so that what fails before any byte can still be answered as an error."""
+        self.first = next((chunk for chunk in self.chunks if chunk), None)
+
+    def prelude(self) -> bytes:
+        """The JSON that comes before the body. Raises `ValueError` when the headers do not fit."""
+        single, multiple, cookies = _sorted(self.headers)
+        document: dict[str, Any] = {"statusCode": self.status, "headers": single}
+        if multiple:
+            document["multiValueHeaders"] = multiple
+        if cookies:
+            document["cookies"] = cookies
+        data = json.dumps(document, separators=(",", ":")).encode()
+        if len(data) > MOST_PRELUDE:
+            raise ValueError(f"the response's headers have {len(data)} bytes, more than {MOST_PRELUDE}")
+        return data
+
+    def close(self) -> None:
+        """Stop making chunks, and let go of what they come from."""
+        close = getattr(self.chunks, "close", None)
+        if close is not None:
+            close()
+
+
+def problem(failure: Problem, request_id: str, *, body: bool = True) -> Streamed:
+    """A problem document as a streamed response; without its body for HEAD."""
+    data = json.dumps(failure.body(request_id)).encode() if body else b""
+    headers = [("Content-Type", PROBLEM_JSON), ("Content-Length", str(len(data))), *failure.headers.items()]
+    return Streamed(failure.status, headers, iter([data] if data else ()))
+
+
+def buffered(response: Streamed, request_id: str) -> dict[str, Any]:
+    """The same response as one API Gateway proxy answer, for a platform that cannot stream; 413 if it is too large for that."""
+    try:
+        body = b"".join(response.chunks)
+    finally:
+        response.close()
+    single, multiple, cookies = _sorted(response.headers)
+    multi = {name: [value] for name, value in single.items()} | multiple | ({"Set-Cookie": cookies} if cookies else {})
+    text = base64.b64encode(body).decode()
+    answer = {"statusCode": response.status, "multiValueHeaders": multi, "body": text, "isBase64Encoded": True}
+    if len(text) + len(json.dumps({**answer, "body": ""})) > MOST_BUFFERED:
+        return buffered(
+            problem(TooLarge("This answer is too large to be sent whole: ask for it by Range."), request_id), request_id
+        )
+    return answer
+
+
+def install() -> None:
+    """Make the runtime client of this process stream what a handler returns as `Streamed`; everything else goes its usual way."""
+    from awslambdaric.lambda_runtime_client import BaseLambdaRuntimeClient
+    from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
+
+    class Marshaller(LambdaMarshaller):  # type: ignore[misc]  # awslambdaric has no types
+        def marshal_response(self, response: object) -> tuple[Any, str]:
+            if isinstance(response, Streamed):
+                response.prelude()  # headers that do not fit fail here, where the client posts an error
+                response.begin()
+                return response, CONTENT_TYPE
+            marshalled: tuple[Any, str] = super().marshal_response(response)
+            return marshalled
+
+    post = BaseLambdaRuntimeClient.post_invocation_result
+
+    def post_invocation_result(client: Any, invoke_id: str, result: object, *more: Any, **named: Any) -> None:
+        if isinstance(result, Streamed):
+            # The content type comes first, then, since awslambdaric 4.1, an id to be echoed.
+            _send(
+                client.lambda_runtime_address,
+                invoke_id,
+                result,
+                named.get("invocation_id") or (more[1] if len(more) > 1 else None),
+            )
+        else:
+            post(client, invoke_id, result, *more, **named)
+
+    BaseLambdaRuntimeClient.marshaller = Marshaller()
+    BaseLambdaRuntimeClient.post_invocation_result = post_invocation_result
+
+
+def running_in_lambda() -> bool:
+    """Whether this process answers a Runtime API, rather than a test that calls the handler."""
+    return "AWS_LAMBDA_RUNTIME_API" in os.environ
+
+
+def _sorted(headers: Headers) -> tuple[dict[str, str], dict[str, list[str]], list[str]]:
+    values: dict[str, list[str]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value)
+    cookies = values.pop("Set-Cookie", [])
+    return (
+        {name: many[0] for name, many in values.items() if len(many) == 1},
+        {name: many for name, many in values.items() if len(many) > 1},
+        cookies,
+    )
+
+
+def _send(address: str, invoke_id: str, response: Streamed, invocation_id: str | None) -> None:
+    """Post one response, chunk by chunk, over a connection of its own; a raw socket spares importing http.client."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port))) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(_head(address, invoke_id, invocation_id))
+            _send_chunk(connection, response.prelude() + DELIMITER)
+            trailers = _send_body(connection, response)
+            connection.sendall(b"0\r\n" + trailers + b"\r\n")
+            connection.settimeout(5.0)
+            while connection.recv(4096):
+                pass
+    except TimeoutError:
+        logger.warning("the Runtime API did not acknowledge the stream")
+    except OSError as failure:
+        # The client has left, or the platform has given up on this response: there is nobody to tell, and the runtime lives on.
+        logger.info("the stream was cut off by its reader: %s", type(failure).__name__)
+    finally:
+        response.close()
+
+
+def _head(address: str, invoke_id: str, invocation_id: str | None) -> bytes:
+    lines = [
+        f"POST /2018-06-01/runtime/invocation/{invoke_id}/response HTTP/1.1",
+        f"Host: {address}",
+        f"Content-Type: {CONTENT_TYPE}",
+        "Lambda-Runtime-Function-Response-Mode: streaming",
+        "Transfer-Encoding: chunked",
+        "Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body",
+        "Connection: close",
+    ]
+    if invocation_id:
+        lines.append(f"Lambda-Runtime-Invocation-Id: {invocation_id}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def _send_body(connection: socket.socket, response: Streamed) -> bytes:
+    """Send every chunk; returns the trailers, which name what went wrong if anything did. Raises `OSError` when the reader is gone."""
+    chunk = response.first
+    while chunk:
+        _send_chunk(connection, chunk)
+        if time.monotonic() > response.deadline:
+            logger.warning("the stream is cut off: the function's time is up")
+            return _trailers(DeadlineError("the function's time is up"))
+        try:
+            chunk = next((more for more in response.chunks if more), None)
+        except Exception as failure:
+            logger.exception("the stream broke off")
+            return _trailers(failure)
+    return b""
+
+
+def _send_chunk(connection: socket.socket, chunk: bytes) -> None:
+    """One chunk of the chunked coding, in one system call; never one of no bytes, which would end the body."""
+    parts = (b"%x\r\n" % len(chunk), chunk, b"\r\n")
+    sent = connection.sendmsg(parts)
+    if sent < sum(map(len, parts)):  # a signal came in between
+        connection.sendall(b"".join(parts)[sent:])
+
+
+def _trailers(failure: Exception) -> bytes:
+    """What the platform logs of a failed stream: the error's type, and its message in base64."""
+    name = type(failure).__name__
+    body = json.dumps({"errorMessage": str(failure), "errorType": name, "stackTrace": []}).encode()
+    encoded = base64.b64encode(body).decode()
+    return f"Lambda-Runtime-Function-Error-Type: {name}\r\nLambda-Runtime-Function-Error-Body: {encoded}\r\n".encode()
