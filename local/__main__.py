@@ -2,11 +2,12 @@
 
 import argparse
 import asyncio
+import contextlib
 import http.client
 import json
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def invoke_function(directory: Path, function: str, event_file: str) -> int:
         raise RunnerError(f"{event_file} is not JSON: {failure}") from failure
     result = _through_runner(directory, function, event)
     if result is None:
-        with locked(directory):
+        with locked(directory), _logs_on_stderr():
             outcome = _on_loop(invoke_once(directory, function, event))
         result = outcome.payload, outcome.error_type is not None
     payload, failed = result
@@ -78,6 +79,20 @@ def _through_runner(directory: Path, function: str, event: bytes) -> tuple[bytes
     if response.status != 200:
         raise RunnerError(json.loads(payload or b"{}").get("errorMessage", f"the runner answered {response.status}"))
     return payload, response.getheader("X-Amz-Function-Error") is not None
+
+
+@contextlib.contextmanager
+def _logs_on_stderr() -> Iterator[None]:
+    """Send what is printed meanwhile, by the workers too, to the standard error: the standard output is the result's alone."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def _pretty(payload: bytes) -> str:
