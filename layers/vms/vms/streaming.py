@@ -54,8 +54,9 @@ class Streamed:
         self.deadline = time.monotonic() + seconds - BEFORE_DEADLINE
 
     def begin(self) -> None:
-        """Make the first chunk, so that what fails before any byte can still be answered as an error."""
-        self.first = next((chunk for chunk in self.chunks if chunk), None)
+        """Make the first chunk, so that what fails before any byte can still be answered as an error. Once."""
+        if self.first is None:
+            self.first = next((chunk for chunk in self.chunks if chunk), b"")
 
     def prelude(self) -> bytes:
         """The JSON that comes before the body. Raises `ValueError` when the headers do not fit."""
@@ -87,7 +88,7 @@ def problem(failure: Problem, request_id: str, *, body: bool = True) -> Streamed
 def buffered(response: Streamed, request_id: str) -> dict[str, Any]:
     """The same response as one API Gateway proxy answer, for a platform that cannot stream; 413 if it is too large for that."""
     try:
-        body = b"".join(response.chunks)
+        body = (response.first or b"") + b"".join(response.chunks)
     finally:
         response.close()
     single, multiple, cookies = _sorted(response.headers)
