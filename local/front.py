@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-import uuid
 from collections.abc import Callable, Mapping
 
 from local import gateway
 from local.gateway import Request, Router
 from local.http1 import ClientConnection, Exchange, Headers, Source
-from local.runtime_api import Invocation
+from local.runtime_api import Invocation, new_id, new_trace_id
 from local.template import Route, Template
 from local.workers import Pool
 
@@ -88,7 +87,7 @@ class Call:
     def invoke(self, event: bytes) -> None:
         """Hand the event to the function's workers, and begin to wait."""
         self._timer = asyncio.get_running_loop().call_later(self.route.timeout, self._timed_out)
-        self.invocation = Invocation(str(uuid.uuid4()), event, self, trace_id=self.request.trace_id)
+        self.invocation = Invocation(new_id(), event, self, trace_id=self.request.trace_id)
         self.front.pools[self.route.function].submit(self.invocation)
 
     def left(self) -> None:
@@ -224,14 +223,13 @@ def respond(exchange: Exchange, request: Request, template: Template, kind: str)
 
 def _request(exchange: Exchange) -> Request:
     given = next((value for name, value in exchange.headers if name.lower() == b"x-amzn-trace-id"), None)
-    unique = uuid.uuid4().hex
     return Request(
         method=exchange.method,
         target=exchange.target,
         headers=exchange.headers,
         body=exchange.body,
         source_ip=exchange.peer,
-        request_id=str(uuid.uuid4()),
-        trace_id=given.decode("latin-1") if given else f"Root=1-{unique[:8]}-{unique[8:]}",
+        request_id=new_id(),
+        trace_id=given.decode("latin-1") if given else new_trace_id(),
         http_version="HTTP/1.1" if exchange.http11 else "HTTP/1.0",
     )

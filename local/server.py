@@ -6,13 +6,12 @@ import hmac
 import json
 import os
 import socket
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from local.front import Front
 from local.http1 import ClientConnection, Exchange, Source
-from local.runtime_api import Invocation, error_json
+from local.runtime_api import Invocation, error_json, new_id, new_trace_id
 from local.schedules import Scheduler
 from local.template import Function, Template, TemplateError
 from local.workers import Pool
@@ -72,7 +71,7 @@ class Server:
         """Run the function once and wait. Raises `TemplateError` for an unknown function."""
         pool = self.pools[self.template.function(function).name]
         outcome = Outcome()
-        pool.submit(Invocation(str(uuid.uuid4()), event, outcome, trace_id=f"Root=1-00000000-{uuid.uuid4().hex[:24]}"))
+        pool.submit(Invocation(new_id(), event, outcome, trace_id=new_trace_id()))
         await outcome.done.wait()
         return outcome
 

@@ -238,7 +238,8 @@ class Pool:
             return
         invocation.waits_since = time.monotonic()
         self._waiting.append(invocation)
-        self._scale()
+        if self._timer is None or len(self._workers) < KEPT_WARM:
+            self._scale(fresh=True)
 
     def withdraw(self, invocation: Invocation) -> None:
         """Its caller has gone; if no worker has it yet, none shall."""
@@ -336,21 +337,21 @@ class Pool:
             line += f"Status: {status}\tError Type: {invocation.error_type}\t"
         self.out(f"{line}Function: {self.function.name}")
 
-    def _scale(self) -> None:
-        """Start another worker when the oldest request has waited long enough, or when there is none to wait for."""
-        self._timer = (
-            None if self._timer is None or self._timer.when() <= asyncio.get_running_loop().time() else self._timer
-        )
+    def _scale(self, *, fresh: bool = False) -> None:
+        """Start another worker when the oldest request has waited long enough; the first two without waiting."""
         if self._stopped or not self._waiting:
             return
         current = sum(worker.generation == self.generation for worker in self._workers)
-        if current == 0:
-            self._start()
         waited = time.monotonic() - self._waiting[0].waits_since
-        if waited >= PATIENCE and self.starting < MOST_STARTING and len(self._workers) < MOST_WORKERS:
+        at_once = current == 0 or (fresh and current < KEPT_WARM and not self.starting)
+        if at_once or (waited >= PATIENCE and self.starting < MOST_STARTING and len(self._workers) < MOST_WORKERS):
             self._start()
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(max(PATIENCE - waited, 0.01), self._scale)
+            self._timer = asyncio.get_running_loop().call_later(max(PATIENCE - waited, 0.01), self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self._scale()
 
     def _start(self) -> None:
         worker = Worker(self)
@@ -381,7 +382,6 @@ class Pool:
 
 def worker_environment(function: Function, settings: Mapping[str, str], port: int) -> dict[str, str]:
     """Lambda's environment variables for a process of `function`, whose own variables are `settings`."""
-    major, minor = sys.version_info[:2]
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return (
         passed_on
@@ -394,7 +394,7 @@ def worker_environment(function: Function, settings: Mapping[str, str], port: in
             "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start" if function.snap_start else "on-demand",
             "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.function_name}",
             "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[$LATEST]{port:032x}",
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_python{major}.{minor}",
+            # No AWS_EXECUTION_ENV: with it awslambdaric polls from a new thread at each call, for the sake of signals that nobody sends here.
             "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
             "POWERTOOLS_TRACE_DISABLED": "true",  # no X-Ray daemon listens here
             "LAMBDA_TASK_ROOT": str(function.directory),
