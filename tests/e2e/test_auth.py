@@ -98,7 +98,6 @@ def test_defect_6_a_token_works_for_its_own_use_only(http: httpx.Client, acme: C
         None,
         "",
         "Bearer",
-        "Bearer ",
         "Basic YTpi",
         "Bearer not-a-token",
         "Bearer a.b.c",
