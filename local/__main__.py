@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import sys
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -110,6 +111,10 @@ def _port() -> int:
 
 
 def _on_loop[T](work: Coroutine[Any, Any, T]) -> T:
+    # Each worker and each client takes descriptors: as many as the system lets us have.
+    with contextlib.suppress(OSError, ValueError):
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536) if most > 0 else 65_536, most))
     try:
         import uvloop
     except ImportError:  # no wheel for this system: slower, not different

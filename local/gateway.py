@@ -6,6 +6,7 @@ the path, as a custom domain name does.
 
 import base64
 import binascii
+import functools
 import json
 import re
 import time
@@ -158,7 +159,7 @@ def event(request: Request, route: Route, variables: Mapping[str, str], template
             "resourcePath": route.path,
             "httpMethod": request.method,
             "extendedRequestId": request.request_id[:8] + "LOCAL=",
-            "requestTime": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now)),
+            "requestTime": _request_time(int(now)),
             "path": path,
             "accountId": ACCOUNT,
             "protocol": request.http_version,
@@ -187,6 +188,11 @@ def event(request: Request, route: Route, variables: Mapping[str, str], template
         "body": body,
         "isBase64Encoded": encoded,
     }
+
+
+@functools.lru_cache(maxsize=1)
+def _request_time(second: int) -> str:
+    return time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(second))
 
 
 def _event_headers(request: Request) -> tuple[dict[str, str], dict[str, list[str]]]:

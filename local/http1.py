@@ -128,13 +128,11 @@ class HttpConnection(asyncio.Protocol):
 
 def head_bytes(status: int, headers: Headers) -> bytes:
     """A status line and header fields, ready to send. Line breaks cannot be smuggled in through a value."""
-    parts = [b"HTTP/1.1 %d %s\r\n" % (status, _REASONS.get(status, b""))]
-    for name, value in headers:
-        if b"\n" in value or b"\r" in value:
-            value = value.replace(b"\r", b" ").replace(b"\n", b" ")  # noqa: PLW2901 - rare, and the loop is hot
-        parts.append(b"%s: %s\r\n" % (name, value))
-    parts.append(b"\r\n")
-    return b"".join(parts)
+    head = b"\r\n".join([name + b": " + value for name, value in headers])
+    if head.count(b"\n") + head.count(b"\r") > 2 * (len(headers) - 1):
+        clean = [(name, value.replace(b"\r", b" ").replace(b"\n", b" ")) for name, value in headers]
+        head = b"\r\n".join([name + b": " + value for name, value in clean])
+    return b"HTTP/1.1 %d %s\r\n%s\r\n\r\n" % (status, _REASONS.get(status, b""), head)
 
 
 _date_second = 0
@@ -185,8 +183,7 @@ class Exchange:
     @property
     def peer(self) -> str:
         """The client's address."""
-        address = self._connection.transport.get_extra_info("peername")
-        return str(address[0]) if address else ""
+        return self._connection.peer
 
     @property
     def started(self) -> bool:
@@ -287,6 +284,13 @@ class ClientConnection(HttpConnection):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._queue: list[Exchange] = []
+        self.peer = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: a client has connected."""
+        super().connection_made(transport)
+        address = transport.get_extra_info("peername")
+        self.peer = str(address[0]) if address else ""
 
     def serve(self, exchange: Exchange) -> None:
         """A request is there: answer it, now or later."""

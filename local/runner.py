@@ -26,8 +26,9 @@ class RunnerError(Exception):
 
 def out(line: str) -> None:
     """Print a line at once: the workers write to the same output."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # nobody reads it any more: no reason to fail a request
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
 
 
 @contextlib.contextmanager
@@ -193,15 +194,17 @@ async def serve(directory: Path, sockets: list[socket.socket], stop: asyncio.Eve
                 )
             )
         )
-        server.begin((ROOT / "functions", ROOT / "layers"))
+        server.begin((ROOT / "functions", ROOT / "layers", ROOT / "template.yaml"))
         await stop.wait()
         out("Stopping")
     finally:
         for path in (env, record):
             path.unlink(missing_ok=True)
-        if server is not None:
-            await server.stop()
-        await services.stop()
+        try:
+            if server is not None:
+                await server.stop()
+        finally:
+            await services.stop()
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import hmac
 import json
 import os
@@ -54,6 +55,8 @@ class Server:
 
     def begin(self, watched: Sequence[Path]) -> None:
         """Start what goes on in the background: schedules, the first workers, and the watch over the code."""
+        gc.freeze()  # what has been imported stays: no collection need look at it again ...
+        gc.set_threshold(20_000)  # ... nor look at each few requests' objects, which reference counting frees
         self._scheduler.start()
         self._tasks = [asyncio.ensure_future(self._prewarm()), asyncio.ensure_future(self._watch(watched))]
 
@@ -92,15 +95,16 @@ class Server:
                 await asyncio.sleep(0.02)
 
     async def _watch(self, watched: Sequence[Path]) -> None:
-        from watchfiles import PythonFilter, awatch
+        from watchfiles import awatch
 
-        directories = [path for path in watched if path.is_dir()]
+        existing = [path for path in watched if path.exists()]
         try:
-            async for changes in awatch(
-                *directories, watch_filter=PythonFilter(), debounce=200, step=50, rust_timeout=1000
-            ):
-                if touched := self.reload(Path(path) for _, path in changes):
+            async for changes in awatch(*existing, debounce=200, step=50, rust_timeout=1000):
+                paths = [Path(path) for _, path in changes]
+                if touched := self.reload(paths):
                     self._out(f"The code has changed: new workers for {', '.join(touched)}")
+                if any(path.name == "template.yaml" for path in paths):
+                    self._out("template.yaml has changed: restart to serve it")
         except OSError as failure:
             self._out(f"Edits are not watched ({failure}); restart to serve them")
 

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 from local.runtime_api import Invocation, RuntimeConnection, error_json
 from local.template import Function
@@ -59,19 +60,16 @@ class Worker(asyncio.SubprocessProtocol):
         environment = worker_environment(function, self.pool.environment, port)
         command = (sys.executable, "-m", "awslambdaric", function.handler)
         self._started_at = time.perf_counter()
-        transport, _ = await self._loop.subprocess_exec(
+        await self._loop.subprocess_exec(
             lambda: self,
             *command,
             env=environment,
             cwd=function.directory,
-            stdin=None,
+            stdin=asyncio.subprocess.DEVNULL,
             stdout=None,
             stderr=None,
             start_new_session=True,  # so that Ctrl-C in the terminal is the runner's alone
         )
-        self._process = transport
-        if sys.platform == "linux":
-            self._limit_memory(transport.get_pid(), function.memory_mb * 1024 * 1024)
         if not self._gone and not self.initialized:
             self._timer = self._loop.call_later(INIT_SECONDS, self.kill)
 
@@ -143,6 +141,12 @@ class Worker(asyncio.SubprocessProtocol):
         self.pool.report(self, invocation)
 
     # asyncio.SubprocessProtocol.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: the process runs."""
+        self._process = cast("asyncio.SubprocessTransport", transport)  # uvloop's own class
+        if sys.platform == "linux":
+            self._limit_memory(self._process.get_pid(), self.pool.function.memory_mb * 1024 * 1024)
 
     def process_exited(self) -> None:
         """asyncio: the process is dead. What it sent before may still have to be read: its connections end by themselves."""
