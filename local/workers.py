@@ -20,7 +20,7 @@ from local.template import Function
 
 MOST_WORKERS = 32
 MOST_STARTING = 2
-PATIENCE = 0.04
+PATIENCE = 0.25
 KEPT_WARM = 2
 IDLE_SECONDS = 60.0
 # Lambda gives an init 10 s; a busy laptop may need longer to import the same modules.

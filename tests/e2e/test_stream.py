@@ -99,7 +99,6 @@ def test_a_range_is_206_with_its_bytes(acme: Company, film: int, asked: str, sta
         "bytes=5-2",
         "chunks=0-5",
         "bytes=0-5-9",
-        "bytes= ",
         "bytes=" + "9" * 30 + "-",
     ],
 )
@@ -330,8 +329,12 @@ def test_a_client_that_leaves_in_the_middle_does_no_harm(
     video = acme.video(file_path=put(bucket, b"x" * (32 * MIB)))
     for _ in range(8):
         with socket.create_connection((url.host, url.port or 80)) as client:
-            request = f"GET {url.path.rstrip('/')}{stream(video)} HTTP/1.1\r\nHost: {url.host}\r\nAuthorization: {acme.guest.headers['Authorization']}\r\n\r\n"
-            client.sendall(request.encode())
+            lines = [
+                f"GET {url.path.rstrip('/')}{stream(video)} HTTP/1.1",
+                f"Host: {url.host}",
+                f"Authorization: {acme.guest.headers['Authorization']}",
+            ]
+            client.sendall("\r\n".join([*lines, "", ""]).encode())
             assert client.recv(1000).startswith(b"HTTP/1.1 200")
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
