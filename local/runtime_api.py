@@ -221,6 +221,8 @@ class RuntimeConnection(HttpConnection):
                 self._reply(400, b'{"errorType":"InvalidRequestID","errorMessage":"Invalid request ID"}')
             case _:
                 self._reply(404, b'{"errorType":"NotFound","errorMessage":"There is no such call"}')
+        if self._kind != "next" and not self.parser.should_keep_alive():
+            self.transport.close()  # after what is written has gone out
 
     def lost(self) -> None:
         """The connection is gone: a stream that was not at its end is a broken one."""

@@ -135,10 +135,11 @@ def post_invocation_result(self, invoke_id, result, content_type="application/js
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall((f"POST /2018-06-01/runtime/invocation/{invoke_id}/response HTTP/1.1\\r\\nHost: x\\r\\n"
                 "Lambda-Runtime-Function-Response-Mode: streaming\\r\\nTransfer-Encoding: chunked\\r\\n"
-                "Content-Type: application/vnd.awslambda.http-integration-response\\r\\n"
+                "Content-Type: application/vnd.awslambda.http-integration-response\\r\\nConnection: close\\r\\n"
                 "Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\\r\\n\\r\\n").encode())
             result(connection)
-            connection.recv(1000)
+            while connection.recv(1000):
+                pass
     except OSError as failure:
         print("STREAM BROKEN", type(failure).__name__, flush=True)
 BaseLambdaRuntimeClient.marshaller = Marshaller()
@@ -403,6 +404,14 @@ def test_a_stream_with_a_length_keeps_it_and_one_without_is_chunked(served: Serv
         "1",
     )
     assert served.get("/stream/refusal").status_code == 401
+
+
+def test_the_worker_of_a_stream_is_used_again(served: Served) -> None:
+    starts = served.log.read_text().count("Init Duration")
+    for _ in range(5):
+        assert served.get("/stream/small").content == b"abcdef"
+        time.sleep(0.05)  # it asks for its next invocation after the client has its bytes
+    assert served.log.read_text().count("Init Duration") <= starts + 2
 
 
 def test_a_streams_bytes_leave_while_the_function_still_runs(served: Served) -> None:
