@@ -1,0 +1,111 @@
+"""`python -m local` as a whole: PostgreSQL, S3 and the project's own template, started, killed, started again, stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Runner:
+    """A runner on a free port with a data directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.environment = {**os.environ, "LOCAL_DIR": str(directory), "PORT": "0", "BCRYPT_COST": "4"}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = directory.with_name("log")
+
+    def start(self) -> dict[str, str]:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "local", "run"], cwd=ROOT, env=self.environment, stdout=output, stderr=output
+            )
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if self.env.exists() and self.record().get("pid") == self.process.pid:
+                return dict(line.split("=", 1) for line in self.env.read_text().splitlines())
+            time.sleep(0.05)
+        raise AssertionError(self.log.read_text())
+
+    @property
+    def env(self) -> Path:
+        return self.directory / "env"
+
+    def record(self) -> dict[str, object]:
+        try:
+            document: dict[str, object] = json.loads((self.directory / "runner.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return document
+
+    def end(self, number: signal.Signals) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "local", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    made = Runner(tmp_path / "local")
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.process.kill()
+        made.process.wait()
+    if made.process is not None and made.process.returncode == -signal.SIGKILL:
+        made.start()  # its successor finds what was left running, and can stop it
+        made.end(signal.SIGTERM)
+
+
+def test_a_runner_starts_is_killed_is_found_again_and_stops_with_everything_it_started(runner: Runner) -> None:
+    first = runner.start()
+    assert runner.env.stat().st_mode & 0o777 == 0o600
+    assert httpx.get(f"{first['API_URL']}/health", timeout=30).status_code == 200
+
+    second = runner.command("run")
+    assert (second.returncode, len(second.stderr.splitlines())) == (1, 1)
+    assert "another runner uses" in second.stderr
+
+    through = runner.command("invoke", "plan_expiry", "events/plan_expiry.json")
+    assert (through.returncode, json.loads(through.stdout)["plans_expired"]) == (0, 0)
+    assert runner.command("invoke", "nothing", "events/plan_expiry.json").returncode == 1
+
+    runner.end(signal.SIGKILL)
+    again = runner.start()
+    assert httpx.get(f"{again['API_URL']}/health", timeout=30).status_code == 200
+    assert again["DATABASE_URL"].partition("@")[0] == first["DATABASE_URL"].partition("@")[0]
+
+    assert runner.end(signal.SIGINT) == 0
+    assert not runner.env.exists()
+    assert not runner.record()
+
+    alone = runner.command("invoke", "PlanExpiryFunction", "events/plan_expiry.json")
+    assert (alone.returncode, json.loads(alone.stdout)["plans_expired"]) == (0, 0)
+
+
+def test_a_token_in_a_query_is_never_printed(runner: Runner) -> None:
+    url = runner.start()["API_URL"]
+    for path in ("/v1/videos/stream/1", "/nothing", "/health"):
+        httpx.get(f"{url}{path}", params={"token": "a-secret-in-a-query"}, timeout=60)
+    assert runner.end(signal.SIGTERM) == 0
+    assert "a-secret-in-a-query" not in runner.log.read_text()
+    assert "REPORT RequestId" in runner.log.read_text()
