@@ -162,8 +162,7 @@ def _send(address: str, invoke_id: str, response: Streamed, invocation_id: str |
             trailers = _send_body(connection, response)
             connection.sendall(b"0\r\n" + trailers + b"\r\n")
             connection.settimeout(5.0)
-            while connection.recv(4096):
-                pass
+            connection.recv(4096)  # the acknowledgement, whose text says nothing more
     except TimeoutError:
         logger.warning("the Runtime API did not acknowledge the stream")
     except OSError as failure:
