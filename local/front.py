@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 
-from local import gateway
-from local.gateway import Request, Router
-from local.http1 import ClientConnection, Exchange, Headers, Source
+from local import answers, gateway
+from local.exchange import ClientConnection, Exchange, Source
+from local.gateway import Request
+from local.http1 import Headers
+from local.pool import Pool
+from local.routing import Router
 from local.runtime_api import Invocation, new_id, new_trace_id
 from local.template import Route, Template
-from local.workers import Pool
 
 # Lambda's limit for the event of a synchronous invocation.
 MOST_EVENT_BYTES = 6 * 1024 * 1024
@@ -109,8 +111,8 @@ class Call:
             self._refuse("API_CONFIGURATION_ERROR", "a route in RESPONSE_STREAM mode answered without streaming")
             return
         try:
-            status, headers, body = gateway.answer(result)
-        except gateway.MalformedAnswerError as failure:
+            status, headers, body = answers.answer(result)
+        except answers.MalformedAnswerError as failure:
             self._refuse("INTEGRATION_FAILURE", f"malformed proxy response: {failure}")
             return
         if self.exchange.method != "HEAD":
@@ -134,10 +136,10 @@ class Call:
             source.cancel()
         elif not self.route.streaming:
             self._refuse("INTEGRATION_FAILURE", "a buffered route streamed its answer")
-        elif content_type.partition(";")[0].strip().lower() != gateway.STREAM_CONTENT_TYPE:
+        elif content_type.partition(";")[0].strip().lower() != answers.STREAM_CONTENT_TYPE:
             self._refuse(
                 "API_CONFIGURATION_ERROR",
-                f"a streamed answer must be {gateway.STREAM_CONTENT_TYPE}, not {content_type!r}",
+                f"a streamed answer must be {answers.STREAM_CONTENT_TYPE}, not {content_type!r}",
             )
 
     def data(self, chunk: bytes) -> None:
@@ -165,14 +167,14 @@ class Call:
         head = self._head
         assert head is not None  # noqa: S101 - the caller looks
         head += chunk
-        end = head.find(gateway.DELIMITER, 0, gateway.MOST_PRELUDE_BYTES + len(gateway.DELIMITER))
+        end = head.find(answers.DELIMITER, 0, answers.MOST_PRELUDE_BYTES + len(answers.DELIMITER))
         if end < 0:
-            if len(head) > gateway.MOST_PRELUDE_BYTES:
+            if len(head) > answers.MOST_PRELUDE_BYTES:
                 self._refuse("INTEGRATION_FAILURE", "the stream's prelude is longer than 16 KB")
             return
         try:
-            status, headers = gateway.prelude(bytes(head[:end]))
-        except gateway.MalformedAnswerError as failure:
+            status, headers = answers.prelude(bytes(head[:end]))
+        except answers.MalformedAnswerError as failure:
             self._refuse("INTEGRATION_FAILURE", f"malformed streamed response: {failure}")
             return
         self._head = None
@@ -183,7 +185,7 @@ class Call:
         if length is not None and announced is None:
             headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
         self.exchange.begin(status, self._with_ids(headers), announced, source)
-        self.exchange.write(bytes(head[end + len(gateway.DELIMITER) :]))
+        self.exchange.write(bytes(head[end + len(answers.DELIMITER) :]))
 
     def _timed_out(self) -> None:
         self._timer = None
@@ -217,7 +219,7 @@ class Call:
 def respond(exchange: Exchange, request: Request, template: Template, kind: str) -> None:
     """Answer with a gateway response."""
     context = {"httpMethod": request.method, "identity.sourceIp": request.source_ip}
-    status, headers, body = gateway.gateway_response(kind, request.request_id, template, context)
+    status, headers, body = answers.gateway_response(kind, request.request_id, template, context)
     exchange.respond(status, headers, body)
 
 

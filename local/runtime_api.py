@@ -6,13 +6,13 @@ A listening port belongs to one worker alone: that is how a connection tells whi
 """
 
 import asyncio
-import base64
 import json
 import os
 import time
 from typing import Protocol
 
-from local.http1 import HttpConnection, Source, head_bytes
+from local.exchange import Source
+from local.http1 import HttpConnection, head_bytes
 
 # The bytes of a buffered result that Lambda takes (6 MB and a little).
 MOST_RESULT_BYTES = 6_291_556
@@ -267,11 +267,3 @@ class RuntimeConnection(HttpConnection):
 def error_json(error_type: str, message: str) -> bytes:
     """Lambda's error document."""
     return json.dumps({"errorMessage": message, "errorType": error_type}).encode()
-
-
-def trailer_text(value: bytes) -> str:
-    """The text of the Lambda-Runtime-Function-Error-Body trailer, which is base64."""
-    try:
-        return base64.b64decode(value).decode("utf-8", "replace")
-    except ValueError:
-        return ""

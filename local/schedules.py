@@ -10,10 +10,10 @@ import re
 import time
 from collections.abc import Callable, Mapping
 
-from local.http1 import Source
+from local.exchange import Source
+from local.pool import Pool
 from local.runtime_api import Invocation, new_id, new_trace_id
 from local.template import ACCOUNT, REGION, Schedule
-from local.workers import Pool
 
 _RATE = re.compile(r"rate\(\s*(\d+)\s+(minute|hour|day)s?\s*\)")
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86400}

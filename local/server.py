@@ -10,12 +10,12 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from local.exchange import ClientConnection, Exchange, Source
 from local.front import Front
-from local.http1 import ClientConnection, Exchange, Source
+from local.pool import Pool
 from local.runtime_api import Invocation, error_json, new_id, new_trace_id
 from local.schedules import Scheduler
 from local.template import Function, Template, TemplateError
-from local.workers import Pool
 
 _INVOKE = "/2015-03-31/functions/"
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from local import gateway, template
-from local.gateway import MalformedAnswerError, Request, Router
+from local import answers, gateway, template
+from local.answers import MalformedAnswerError
+from local.gateway import Request
 from local.intrinsics import Resolver
+from local.routing import Router
 from local.schedules import event_of, rate_seconds
 from local.server import settings_of
 from local.template import GatewayResponse, Route, Schedule, Template
@@ -160,7 +162,7 @@ def test_a_proxy_response_becomes_status_headers_and_body() -> None:
         "multiValueHeaders": {"C": ["1", "2"]},
         "body": "가",
     }
-    status, headers, body = gateway.answer(json.dumps(document).encode())
+    status, headers, body = answers.answer(json.dumps(document).encode())
     assert (status, body) == (201, "가".encode())
     assert headers == [
         (b"C", b"1"),
@@ -192,16 +194,16 @@ def test_a_proxy_response_becomes_status_headers_and_body() -> None:
 )
 def test_any_other_result_is_malformed(document: bytes) -> None:
     with pytest.raises(MalformedAnswerError):
-        gateway.answer(document)
+        answers.answer(document)
 
 
 def test_a_streams_prelude_may_have_cookies_but_no_body() -> None:
-    status, headers = gateway.prelude(
+    status, headers = answers.prelude(
         b'{"statusCode": 206, "headers": {"Content-Range": "bytes 0-1/2"}, "cookies": ["a=1"]}'
     )
     assert (status, headers) == (206, [(b"Content-Range", b"bytes 0-1/2"), (b"Set-Cookie", b"a=1")])
     with pytest.raises(MalformedAnswerError):
-        gateway.prelude(b'{"statusCode": 200, "body": "x"}')
+        answers.prelude(b'{"statusCode": 200, "body": "x"}')
 
 
 def test_a_gateway_response_is_the_templates_with_its_variables_filled() -> None:
@@ -211,7 +213,7 @@ def test_a_gateway_response_is_the_templates_with_its_variables_filled() -> None
         {"application/json": '{"m": $context.error.messageString, "i": "$context.requestId."}'},
     )
     served = Template({}, gateway_responses={"MISSING_AUTHENTICATION_TOKEN": declared})
-    status, headers, body = gateway.gateway_response("MISSING_AUTHENTICATION_TOKEN", "the-id", served)
+    status, headers, body = answers.gateway_response("MISSING_AUTHENTICATION_TOKEN", "the-id", served)
     assert status == 404
     assert {(b"X-Id", b"the-id"), (b"X-Fixed", b"no"), (b"Content-Type", b"application/json")} <= set(headers)
     assert json.loads(body) == {"m": "Missing Authentication Token", "i": "the-id."}
@@ -219,8 +221,8 @@ def test_a_gateway_response_is_the_templates_with_its_variables_filled() -> None
 
 def test_a_gateway_response_falls_back_to_the_default_one_and_then_to_aws_own() -> None:
     served = Template({}, gateway_responses={"DEFAULT_5XX": GatewayResponse(None, {}, {"text/plain": "sorry"})})
-    assert gateway.gateway_response("INTEGRATION_TIMEOUT", "i", served)[::2] == (504, b"sorry")
-    status, _, body = gateway.gateway_response("REQUEST_TOO_LARGE", "i", served)
+    assert answers.gateway_response("INTEGRATION_TIMEOUT", "i", served)[::2] == (504, b"sorry")
+    status, _, body = answers.gateway_response("REQUEST_TOO_LARGE", "i", served)
     assert (status, json.loads(body)) == (413, {"message": "Request Too Long"})
 
 

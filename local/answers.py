@@ -1,0 +1,160 @@
+"""What a client gets: a function's proxy response, or a gateway response when it is not the function that answers. No I/O."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from local.http1 import Headers
+from local.template import Template
+
+# A streamed answer's prelude ends with these, within its first 16 KB.
+DELIMITER = b"\0" * 8
+MOST_PRELUDE_BYTES = 16 * 1024
+STREAM_CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
+_NOT_IN_ANSWER = frozenset({"connection", "date", "keep-alive", "server", "trailer", "transfer-encoding", "upgrade"})
+_ANSWER_KEYS = frozenset({"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"})
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class MalformedAnswerError(Exception):
+    """What the function returned is no proxy response."""
+
+
+def answer(result: bytes) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of a buffered proxy response. Raises `MalformedAnswerError`."""
+    try:
+        document = json.loads(result)
+    except ValueError:
+        raise MalformedAnswerError("it is not JSON") from None
+    if not isinstance(document, dict):
+        raise MalformedAnswerError("it is not an object")
+    if unknown := document.keys() - _ANSWER_KEYS:
+        raise MalformedAnswerError(f"it has the unknown member {min(unknown)}")
+    status, headers = _status_and_headers(document)
+    body = document.get("body")
+    if body is None:
+        return status, _with_content_type(headers), b""
+    if not isinstance(body, str):
+        raise MalformedAnswerError("its body is not a string")
+    if not document.get("isBase64Encoded"):
+        return status, _with_content_type(headers), body.encode("utf-8", "replace")
+    try:
+        return status, _with_content_type(headers), base64.b64decode(body, validate=True)
+    except binascii.Error:
+        raise MalformedAnswerError("its body is not base64") from None
+
+
+def prelude(document: bytes) -> tuple[int, Headers]:
+    """Status and headers of a streamed response. Raises `MalformedAnswerError`."""
+    try:
+        parsed = json.loads(document)
+    except ValueError:
+        raise MalformedAnswerError("its prelude is not JSON") from None
+    if not isinstance(parsed, dict):
+        raise MalformedAnswerError("its prelude is not an object")
+    if unknown := parsed.keys() - {"statusCode", "headers", "multiValueHeaders", "cookies"}:
+        raise MalformedAnswerError(f"its prelude has the unknown member {min(unknown)}")
+    status, headers = _status_and_headers(parsed)
+    cookies = parsed.get("cookies") or []
+    headers += [(b"Set-Cookie", str(cookie).encode("utf-8", "replace")) for cookie in cookies]
+    return status, headers
+
+
+def _status_and_headers(document: Mapping[str, Any]) -> tuple[int, Headers]:
+    status = document.get("statusCode")
+    try:
+        code = int(status) if isinstance(status, (int, str)) and not isinstance(status, bool) else 0
+    except ValueError:
+        code = 0
+    if not 200 <= code <= 599:
+        raise MalformedAnswerError(f"its statusCode is {status!r}")
+    single, multi = ({} if document.get(key) is None else document[key] for key in ("headers", "multiValueHeaders"))
+    if not isinstance(single, dict) or not isinstance(multi, dict):
+        raise MalformedAnswerError("its headers are not an object")
+    headers: Headers = []
+    in_multi = {name.lower() for name in multi}
+    for name, values in multi.items():
+        if not isinstance(values, list):
+            raise MalformedAnswerError(f"its multiValueHeaders.{name} is not a list")
+        headers += [_header(name, value) for value in values if name.lower() not in _NOT_IN_ANSWER]
+    for name, value in single.items():
+        if name.lower() not in _NOT_IN_ANSWER and name.lower() not in in_multi:
+            headers.append(_header(name, value))
+    return code, headers
+
+
+def _header(name: str, value: object) -> tuple[bytes, bytes]:
+    if not _TOKEN.fullmatch(name) or isinstance(value, (dict, list)) or value is None:
+        raise MalformedAnswerError(f"its header {name!r} has no proper name or value")
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return name.encode(), text.encode("utf-8", "replace")
+
+
+def _with_content_type(headers: Headers) -> Headers:
+    if not any(name.lower() == b"content-type" for name, _ in headers):
+        headers.append((b"Content-Type", b"application/json"))
+    return headers
+
+
+# Gateway responses: https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html.
+# Type, its default status and message.
+_RESPONSES = {
+    "MISSING_AUTHENTICATION_TOKEN": (403, "Missing Authentication Token"),
+    "REQUEST_TOO_LARGE": (413, "Request Too Long"),
+    "BAD_REQUEST_BODY": (400, "Bad Request"),
+    "INTEGRATION_TIMEOUT": (504, "Endpoint request timed out"),
+    "INTEGRATION_FAILURE": (502, "Internal server error"),
+    "API_CONFIGURATION_ERROR": (500, "Internal server error"),
+}
+
+
+def gateway_response(
+    kind: str, request_id: str, template: Template, context: Mapping[str, str] | None = None
+) -> tuple[int, Headers, bytes]:
+    """The gateway response of this type, as the template words it, or else its DEFAULT_4XX or DEFAULT_5XX, or else API Gateway's own."""
+    status, message = _RESPONSES[kind]
+    declared = template.gateway_responses.get(kind)
+    if declared is not None and declared.status is not None:
+        status = declared.status
+    declared = declared or template.gateway_responses.get("DEFAULT_4XX" if status < 500 else "DEFAULT_5XX")
+    values = {
+        "error.message": message,
+        "error.messageString": json.dumps(message),
+        "error.responseType": kind,
+        "requestId": request_id,
+        "extendedRequestId": request_id,
+        "stage": template.stage,
+        "apiId": "local",
+        "status": str(status),
+        **(context or {}),
+    }
+    headers: Headers = [(b"x-amzn-RequestId", request_id.encode())]
+    content_type, text = "application/json", '{"message":$context.error.messageString}'
+    if declared is not None:
+        if declared.templates:
+            content_type, text = next(iter(declared.templates.items()))
+        for name, value in declared.headers.items():
+            headers.append((name.encode(), _mapped(value, values).encode()))
+    if not any(name.lower() == b"content-type" for name, _ in headers):
+        headers.append((b"Content-Type", content_type.encode()))
+    return status, headers, _filled(text, values).encode()
+
+
+def _mapped(value: str, values: Mapping[str, str]) -> str:
+    if value.startswith("'") and value.endswith("'"):
+        return value[1:-1]
+    return values.get(value.removeprefix("context."), "")
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    def fill(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        for end in range(len(name), 0, -1):  # a sentence's full stop after a variable is no part of its name
+            if name[:end] in values and (end == len(name) or name[end] == "."):
+                return values[name[:end]] + name[end:]
+        return ""
+
+    return re.sub(r"\$\{context\.([A-Za-z.]+)\}|\$context\.([A-Za-z.]+)", fill, text)
