@@ -18,6 +18,8 @@ from urllib.parse import parse_qsl, unquote
 import httpx
 import yaml
 
+from vms.streaming import Streamed
+
 ROOT = Path(__file__).parents[1]
 
 type Handler = Callable[[dict[str, Any], Any], Any]
@@ -101,6 +103,12 @@ class InProcess(httpx.BaseTransport):
             return httpx.Response(404, json={"type": "urn:vms:error:not-found"})
         group, resource, variables = match
         answer = load(group).lambda_handler(event(request, resource, variables), context())
+        if isinstance(answer, Streamed):
+            try:
+                body_bytes = (answer.first or b"") + b"".join(answer.chunks)
+            finally:
+                answer.close()
+            return httpx.Response(answer.status, headers=list(answer.headers), content=body_bytes)
         body = answer.get("body") or ""
         content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
         headers = [(name, value) for name, values in answer["multiValueHeaders"].items() for value in values]
