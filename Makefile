@@ -17,8 +17,9 @@ EVENT ?= events/$(FUNCTION).json
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-# The interpreter of the Lambda runtime, or the nearest one there is.
-$(PYTHON): .python-version
+# The interpreter of the Lambda runtime, or the nearest one there is. The target is pyvenv.cfg, for its age is the environment's: bin/python is
+# a link, and make looks at what it leads to.
+$(VENV)/pyvenv.cfg: .python-version
 	@for candidate in $(PYTHON_BIN) python3.13 python3 python; do \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then found="$$candidate"; break; fi; \
 	done; \
@@ -30,12 +31,12 @@ $(PYTHON): .python-version
 	"$$found" -c 'import sys; v = sys.version_info; print(f"warning: Python {v[0]}.{v[1]} instead of the Lambda runtime'"'"'s 3.13") if v[:2] != (3, 13) else None' >&2; \
 	"$$found" -m venv --clear $(VENV) || { echo "This Python cannot make virtual environments; on Debian: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 
-$(RUN): local/requirements.txt | $(PYTHON)
+$(RUN): local/requirements.txt $(VENV)/pyvenv.cfg
 	@echo "Installing what make run needs (once, under a minute) ..."
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r local/requirements.txt
 	@touch $(RUN)
 
-$(DEV): requirements.lock | $(PYTHON)
+$(DEV): requirements.lock $(VENV)/pyvenv.cfg
 	@echo "Installing what the tests need (once, about a minute) ..."
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $(RUN) $(DEV)

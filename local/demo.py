@@ -23,7 +23,7 @@ class DemoLogin:
     plan: str
     role: str
     email: str
-    password: str
+    password: str = PASSWORD
 
 
 def load(database_url: str, s3: S3) -> list[DemoLogin]:
@@ -43,7 +43,7 @@ def load(database_url: str, s3: S3) -> list[DemoLogin]:
             WHERE u.email = ANY(%s) AND u.deleted_at IS NULL AND c.deleted_at IS NULL ORDER BY u.seq""",
             ([f"{role}@{domain}" for _, domain in CORPORATIONS.values() for role in ("admin", "guest")],),
         ).fetchall()
-    return [DemoLogin(*row, PASSWORD) for row in rows]
+    return [DemoLogin(*row) for row in rows]
 
 
 def _upload(s3: S3) -> None:

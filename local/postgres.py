@@ -39,10 +39,13 @@ class Postgres:
     superuser_url: str
     directory: Path
     pid: int
+    process: "subprocess.Popen[bytes] | None" = None
 
     def stop(self) -> None:
         """End the server, its clients included, and wait until it is gone."""
         _end(self.directory / "data", signal.SIGINT)
+        if self.process is not None:
+            self.process.poll()
 
     def __enter__(self) -> Self:
         return self
@@ -109,6 +112,7 @@ def start(directory: Path) -> Postgres:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         if running := _connected(directory, port, owner, superuser):
+            running.process = process
             return running
         time.sleep(0.03)
     with contextlib.suppress(ProcessLookupError):
@@ -251,7 +255,7 @@ def _is_postgres(pid: int, data: Path) -> bool:
     except OSError:
         if Path("/proc/self").exists():
             return False
-        shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607 - the system's own
         return str(data) in shown.stdout
 
 

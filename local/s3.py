@@ -53,17 +53,20 @@ class S3:
     bucket: str
     directory: Path
     pid: int
+    process: "subprocess.Popen[bytes] | None" = None
 
     def request(self, method: str, key: str = "", body: bytes = b"") -> urllib3.BaseHTTPResponse:
         """Send a signed request about a key of the bucket, or about the bucket itself. `key` is percent-encoded already."""
         url = f"{self.endpoint}/{self.bucket}" + (f"/{key}" if key else "")
         request = AWSRequest(method=method, url=url, data=body)
-        S3SigV4Auth(Credentials(self.access_key, self.secret_key), "s3", self.region).add_auth(request)  # type: ignore[no-untyped-call]
+        S3SigV4Auth(Credentials(self.access_key, self.secret_key), "s3", self.region).add_auth(request)
         return _http.request(method, url, body=body, headers=dict(request.headers.items()))
 
     def stop(self) -> None:
         """End the server and wait until it is gone."""
         _end(self.pid, self.directory)
+        if self.process is not None:
+            self.process.poll()
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +95,9 @@ def start(directory: Path, bucket: str = "videos") -> S3:
     ports_file.write_text(json.dumps(ports))
     process = _run(directory, ports, access_key, secret_key)
     pid_file.write_text(str(process.pid))
-    server = S3(f"http://127.0.0.1:{ports['s3']}", access_key, secret_key, REGION, bucket, directory, process.pid)
+    server = S3(
+        f"http://127.0.0.1:{ports['s3']}", access_key, secret_key, REGION, bucket, directory, process.pid, process
+    )
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         if _ready(server):
@@ -197,7 +202,7 @@ def _is_ours(pid: int, directory: Path) -> bool:
             return mark.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             return False
-    shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
+    shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607 - the system's own
     return mark in shown.stdout
 
 

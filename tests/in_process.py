@@ -63,13 +63,25 @@ def load(group: str) -> ModuleType:
     """Import functions/<group>/app.py once, under a name of its own."""
     name = f"functions_{group}_app"
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "functions" / group / "app.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
+        sys.modules[name] = fresh(group)
     return sys.modules[name]
+
+
+def fresh(group: str) -> ModuleType:
+    """Import functions/<group>/app.py as a new execution environment does."""
+    name = f"functions_{group}_app"
+    spec = importlib.util.spec_from_file_location(name, ROOT / "functions" / group / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    standing = sys.modules.get(name)
+    sys.modules[name] = module  # annotations are resolved by the module's name
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        if standing is not None:
+            sys.modules[name] = standing
+    return module
 
 
 def context() -> Any:

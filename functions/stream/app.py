@@ -7,7 +7,7 @@ from typing import Any
 
 from vms import auth, ranges, storage, streaming, videos, views
 from vms.auth import Caller, Who
-from vms.errors import Internal, Invalid, Problem, RangeNotSatisfiable, TooLarge
+from vms.errors import Internal, Invalid, Problem, RangeNotSatisfiable, StorageFailed, TooLarge
 from vms.keys import signing_key
 from vms.observability import count, logger, request_log
 from vms.settings import settings, stream_settings
@@ -66,6 +66,8 @@ def respond(event: dict[str, Any], seconds: float) -> Streamed:
         response.begin()  # the first bytes are here before the view counts
         count("PointsGranted", views.POINTS if views.grant(caller, video_id) else 0)
         count("BytesStreamed", answer.span.length)
+    except storage.Broken:
+        raise StorageFailed from None  # nothing has left yet: this can still be said
     except BaseException:
         answer.close()
         raise

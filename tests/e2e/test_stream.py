@@ -282,7 +282,7 @@ def workers(service: Service) -> Iterator[int]:
         except OSError:
             continue
         if (
-            b"AWS_LAMBDA_FUNCTION_NAME=StreamFunction" in environment
+            b"functions/stream\0" in environment  # LAMBDA_TASK_ROOT
             and service.environment["DATABASE_URL"].encode() in environment
         ):
             yield int(status.parent.name)

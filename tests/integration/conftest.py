@@ -9,6 +9,7 @@ import pytest
 
 from local import postgres, s3
 from vms import database, keys, migrations, settings
+from vms import storage as objects
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +53,7 @@ def environment(services: Services) -> Iterator[None]:
         forget()
         yield
         database.close()
+        objects.close()
     forget()
 
 

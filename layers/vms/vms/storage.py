@@ -51,7 +51,7 @@ class Answer:
         if self.response is not None:
             self.response.close()
             self.response = None
-            _drop()
+            close()
 
     def chunks(self) -> Iterator[bytes]:
         """The body, in pieces of at most 256 KiB. Closing the iterator closes the connection to S3.
@@ -84,8 +84,9 @@ class Answer:
             return b""
 
     def _finish(self) -> None:
-        """Keep the connection for the next request, if the body was read to its end."""
-        if self.response is not None and not self.response.read1(1):
+        """Keep the connection for the next request, if the server had nothing more to send over it."""
+        if self.response is not None and self.response.length == 0:
+            self.response.close()
             self.response = None
 
 
@@ -116,7 +117,7 @@ def _answer(key: str, response: http.client.HTTPResponse, body: http.client.HTTP
         try:
             size, span = int(whole), Span(int(first), int(last))
         except ValueError:
-            _drop()
+            close()
             raise StorageFailed from None
     else:
         size, span = length, Span(0, length - 1)
@@ -147,7 +148,7 @@ def _ask(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPResp
                 return response
             status = response.status
             response.close()
-            _drop()
+            close()
             if status == 416:
                 raise Unsatisfiable
             logger.warning("S3 answered %s", status)
@@ -163,14 +164,14 @@ def _resumed(answer: Answer, position: int) -> http.client.HTTPResponse | None:
     try:
         response = _send("GET", answer.key, headers)
     except (OSError, http.client.HTTPException, aws.AwsError):
-        _drop()
+        close()
         time.sleep(RETRY_AFTER[0])
         return None
     if response.status == 206 and response.headers.get("ETag", "") == answer.etag:
         return response
     status = response.status
     response.close()
-    _drop()
+    close()
     if status in {200, 206, 404, 412}:
         raise Broken("the object was replaced")
     time.sleep(RETRY_AFTER[0])
@@ -199,10 +200,10 @@ def _send(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPRes
             _connection.request(method, parts.path, headers=signed)
             response = _connection.getresponse()
         except TimeoutError:
-            _drop()
+            close()
             raise
         except (OSError, http.client.HTTPException):
-            _drop()
+            close()
             if not reused:
                 raise
             reused = False
@@ -214,7 +215,8 @@ def _send(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPRes
         return response
 
 
-def _drop() -> None:
+def close() -> None:
+    """Close the connection to S3; the next use opens another."""
     global _connection
     if _connection is not None:
         _connection.close()

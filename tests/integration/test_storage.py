@@ -1,0 +1,248 @@
+"""Faults of S3: the client gets every byte, right, or notices; nothing is granted for an answer that failed before its first byte."""
+
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.e2e.clients import Company, Person, add_member, expect, found_company, problem, unique
+from tests.fault_proxy import Fault, FaultProxy, refusal
+from tests.in_process import InProcess
+from tests.integration.conftest import Services, forget
+from vms import storage
+
+pytestmark = pytest.mark.usefixtures("environment")
+
+MIB = 1024 * 1024
+BODY = os.urandom(3 * MIB)
+
+
+@pytest.fixture(scope="module")
+def http(environment: None) -> Iterator[httpx.Client]:
+    with httpx.Client(transport=InProcess(), base_url="http://localhost") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def acme(http: httpx.Client) -> Company:
+    return found_company(http)
+
+
+@pytest.fixture
+def viewer(acme: Company) -> Person:
+    return add_member(acme.admin)
+
+
+@pytest.fixture
+def key(services: Services) -> str:
+    name = f"faults/{unique('object')}.mp4"
+    assert services.storage.request("PUT", name, BODY).status == 200
+    return name
+
+
+@pytest.fixture
+def video(acme: Company, key: str) -> int:
+    return acme.video(file_path=key)
+
+
+@pytest.fixture
+def proxy(services: Services, environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """Stands between the function and S3; time-outs are short, so that the tests are."""
+    parts = urlsplit(services.storage.endpoint)
+    between = FaultProxy((str(parts.hostname), int(parts.port or 80)))
+    for name, value in {
+        "AWS_ENDPOINT_URL_S3": between.url,
+        "S3_CONNECT_TIMEOUT_SECONDS": "0.3",
+        "S3_FIRST_BYTE_TIMEOUT_SECONDS": "0.4",
+        "S3_IDLE_TIMEOUT_SECONDS": "0.4",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(storage, "RETRY_AFTER", (0.01, 0.02))
+    storage.close()
+    forget()
+    yield between
+    storage.close()
+    between.stop()
+    monkeypatch.undo()
+    forget()
+
+
+def stream(viewer: Person, video: int, **headers: str) -> httpx.Response:
+    return viewer.get(f"/v1/videos/stream/{video}", headers=headers)
+
+
+def granted(viewer: Person, video: int) -> bool:
+    """Whether the view counted; the log and the points must agree on it."""
+    point = viewer.me()["point"]
+    logged = expect(viewer.get(f"/v1/view-logs/{viewer.id}/{video}"), 200)
+    assert (point, logged) in {(0, False), (10, True)}
+    return bool(logged)
+
+
+def replace(services: Services, key: str, body: bytes) -> Callable[[], object]:
+    def put() -> None:
+        assert services.storage.request("PUT", key, body).status == 200
+
+    return put
+
+
+@pytest.mark.parametrize("kind", ["close", "reset", "stall"])
+def test_a_body_that_breaks_is_taken_up_where_it_broke(
+    viewer: Person, video: int, proxy: FaultProxy, kind: str
+) -> None:
+    proxy.faults.extend(Fault(kind, after=after) for after in (MIB, MIB // 2, 700))  # type: ignore[arg-type]  # the parameters above
+    answer = stream(viewer, video)
+    assert hashlib.sha256(answer.content).digest() == hashlib.sha256(BODY).digest()
+    assert proxy.connections == 4
+    assert granted(viewer, video)
+
+
+def test_a_broken_slice_is_resumed_within_its_bounds(viewer: Person, video: int, proxy: FaultProxy) -> None:
+    proxy.faults.append(Fault("close", after=100_000))
+    answer = stream(viewer, video, Range="bytes=1000-999999")
+    assert answer.status_code == 206
+    assert answer.content == BODY[1000:1_000_000]
+
+
+def test_a_body_that_breaks_too_often_ends_as_a_failure(viewer: Person, video: int, proxy: FaultProxy) -> None:
+    proxy.faults.extend(Fault("close", after=MIB // 4) for _ in range(1 + storage.RESUMES))
+    with pytest.raises(storage.Broken):
+        stream(viewer, video)
+    assert proxy.connections == 1 + storage.RESUMES
+    assert granted(viewer, video)  # its first bytes had come
+
+
+def test_an_object_replaced_in_the_middle_ends_the_stream_as_a_failure(
+    viewer: Person, video: int, key: str, proxy: FaultProxy, services: Services
+) -> None:
+    proxy.faults.append(Fault("close", after=MIB, meanwhile=replace(services, key, os.urandom(len(BODY)))))
+    with pytest.raises(storage.Broken):
+        stream(viewer, video)
+
+
+def test_an_object_deleted_in_the_middle_ends_the_stream_as_a_failure(
+    viewer: Person, video: int, key: str, proxy: FaultProxy, services: Services
+) -> None:
+    proxy.faults.append(Fault("close", after=MIB, meanwhile=lambda: services.storage.request("DELETE", key)))
+    with pytest.raises(storage.Broken):
+        stream(viewer, video)
+
+
+def test_while_resuming_refusals_and_lost_connections_are_tried_again(
+    viewer: Person, video: int, proxy: FaultProxy
+) -> None:
+    proxy.faults.extend([Fault("close", after=MIB), refusal("503 Slow Down"), Fault("reset")])
+    answer = stream(viewer, video)
+    assert answer.content == BODY
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [refusal("503 Slow Down"), refusal("500 Internal Server Error")],
+        [Fault("reset"), Fault("close")],
+    ],
+)
+def test_what_passes_before_the_first_byte_is_asked_again(
+    viewer: Person, video: int, proxy: FaultProxy, faults: list[Fault]
+) -> None:
+    proxy.faults.extend(faults)
+    answer = stream(viewer, video)
+    assert (answer.status_code, answer.content) == (200, BODY)
+    assert granted(viewer, video)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [refusal("503 Slow Down")] * 3,
+        [Fault("reset")] * 3,
+        [Fault("stall")],
+        [refusal("403 Forbidden")],
+        [
+            Fault(
+                "answer",
+                answer=b"HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\nContent-Range: what\r\n\r\nhello",
+            )
+        ],
+        [Fault("answer", answer=b"not HTTP at all\r\n\r\n")] * 3,
+        [Fault("close", after=0)] * 3,
+    ],
+)
+def test_a_failure_before_the_first_byte_is_502_and_grants_nothing(
+    viewer: Person, video: int, proxy: FaultProxy, faults: list[Fault]
+) -> None:
+    for headers in ({}, {"Range": "bytes=0-"}):
+        proxy.faults.extend(faults)
+        problem(stream(viewer, video, **headers), 502, "storage-failed")
+        assert not proxy.faults
+        storage.close()
+    assert not granted(viewer, video)
+
+
+def test_a_body_without_its_first_byte_is_502_and_grants_nothing(viewer: Person, video: int, proxy: FaultProxy) -> None:
+    head = b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\nETag: "x"\r\n\r\n'
+    proxy.faults.append(Fault("answer", answer=head))
+    problem(stream(viewer, video), 502, "storage-failed")
+    assert not granted(viewer, video)
+
+
+def test_nothing_hangs_longer_than_its_time_outs(viewer: Person, video: int, proxy: FaultProxy) -> None:
+    proxy.faults.append(Fault("stall"))
+    started = time.monotonic()
+    problem(stream(viewer, video), 502, "storage-failed")
+    assert time.monotonic() - started < 20  # 0.4 s are configured; a hang would last for ever
+
+
+def test_a_connection_that_was_closed_between_two_requests_is_replaced(
+    viewer: Person, video: int, proxy: FaultProxy
+) -> None:
+    assert stream(viewer, video, Range="bytes=0-9").content == BODY[:10]
+    connection = storage._connection
+    assert connection is not None
+    connection.sock.shutdown(socket.SHUT_RDWR)
+    assert stream(viewer, video, Range="bytes=0-9").content == BODY[:10]
+    assert proxy.connections == 2
+
+
+def test_one_connection_serves_many_requests(viewer: Person, video: int, proxy: FaultProxy) -> None:
+    for start in range(5):
+        assert stream(viewer, video, Range=f"bytes={start}-9").content == BODY[start:10]
+    assert proxy.connections == 1
+
+
+def test_a_reader_that_leaves_closes_the_connection_to_s3(key: str, proxy: FaultProxy) -> None:
+    chunks = storage.get(key).chunks()
+    assert next(chunks)
+    chunks.close()  # type: ignore[attr-defined]  # it is a generator
+    assert storage._connection is None
+
+
+def test_an_answer_that_nobody_reads_is_let_go(key: str, proxy: FaultProxy) -> None:
+    storage.get(key).close()
+    assert storage._connection is None
+    assert storage.head(key).size == len(BODY)
+    assert proxy.connections == 2
+
+
+def test_a_server_that_closes_after_its_answer_is_connected_to_again(
+    viewer: Person, video: int, proxy: FaultProxy
+) -> None:
+    head = b'HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-4/9\r\nConnection: close\r\nETag: "x"\r\n\r\nhello'
+    proxy.faults.append(Fault("answer", answer=head))
+    assert stream(viewer, video, Range="bytes=0-4").content == b"hello"
+    assert stream(viewer, video, Range="bytes=0-4").content == BODY[:5]
+    assert proxy.connections == 2
+
+
+def test_bytes_beyond_what_the_server_promised_are_not_passed_on(viewer: Person, video: int, proxy: FaultProxy) -> None:
+    head = b'HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-4/9\r\nContent-Length: 9\r\nETag: "x"\r\n\r\n'
+    proxy.faults.append(Fault("answer", answer=head + b"hello you"))
+    assert stream(viewer, video, Range="bytes=0-4").content == b"hello"
+    assert stream(viewer, video, Range="bytes=0-4").content == BODY[:5]
+    assert proxy.connections == 2
