@@ -45,7 +45,7 @@ class Postgres:
         """End the server, its clients included, and wait until it is gone."""
         _end(self.directory / "data", signal.SIGINT)
         if self.process is not None:
-            self.process.poll()
+            self.process.wait()
 
     def __enter__(self) -> Self:
         return self

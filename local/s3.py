@@ -66,7 +66,7 @@ class S3:
         """End the server and wait until it is gone."""
         _end(self.pid, self.directory)
         if self.process is not None:
-            self.process.poll()
+            self.process.wait()
 
     def __enter__(self) -> Self:
         return self
