@@ -1,0 +1,254 @@
+"""The service under measurement: a runner with a directory of its own, its log, its processes, its data; and the load on it."""
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import bcrypt
+import psycopg
+
+from tests.bench import processes
+from tests.bench.figures import Cell, Sample
+
+ROOT = Path(__file__).parents[2]
+# Seconds that each run of a cell takes, how often it is repeated, and how long it is warmed up before.
+SECONDS = float(os.environ.get("BENCH_SECONDS") or 3.0)
+REPEATS = 3
+CONNECTIONS = (1, 8, 32)
+PASSWORD = "correct horse 1"
+TOKEN_SECONDS = 7200
+
+_REPORT = re.compile(r"REPORT .*?\tDuration: ([0-9.]+) ms\t(?:.*?Init Duration: ([0-9.]+) ms\t)?.*Function: (\w+)$")
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user to send requests as."""
+
+    id: int
+    email: str
+    token: str
+
+
+class Load:
+    """The process that sends requests."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.load"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self.pid = self._process.pid
+
+    def begin(self, url: str, requests: Sequence[str], connections: int, seconds: float, **more: bool) -> None:
+        """Send requests in turn over so many connections; `finish` brings the result."""
+        parts = urlsplit(url)
+        plan: dict[str, Any] = {"once": False, "cut": False, **more, "connections": connections, "seconds": seconds}
+        # 127.0.0.1 rather than localhost: no look-up, and one address family.
+        plan |= {"host": "127.0.0.1", "port": parts.port, "requests": list(requests)}
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(plan).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def finish(self) -> dict[str, Any]:
+        """The result of the plan that was begun."""
+        assert self._process.stdout is not None
+        result: dict[str, Any] = json.loads(self._process.stdout.readline())
+        result["statuses"] = {
+            int(status): count for status, count in result["statuses"].items()
+        }  # JSON's keys are texts
+        return result
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+
+
+class Service:
+    """A running runner."""
+
+    def __init__(self, directory: Path, process: "subprocess.Popen[bytes]", load: Load) -> None:
+        self.directory = directory
+        self.pid = process.pid
+        self.load = load
+        self.environment = dict(
+            line.split("=", 1) for line in (directory / "env").read_text("utf-8").splitlines() if "=" in line
+        )
+        self.url = self.environment["API_URL"]
+        self.s3_url = self.environment["AWS_ENDPOINT_URL_S3"]
+        self.database = psycopg.connect(self.environment["DATABASE_URL"], autocommit=True)
+        self.database.execute("SET statement_timeout = 0")  # the role's limit is for requests
+        # For vms.tokens and vms.aws, which sign here as the functions do.
+        os.environ |= {**self.environment, "JWT_KEYS": str(directory / "jwt-keys.json")}
+
+    # Processes.
+
+    def workers(self, function: str | None = None) -> list[int]:
+        """The worker processes, of all functions or of one, by the name of its directory."""
+        places = {pid: processes.working_directory(pid) for pid in processes.children(self.pid)}
+        return [
+            pid for pid, place in places.items() if place.parent.name == "functions" and function in {None, place.name}
+        ]
+
+    def groups(self) -> dict[str, list[int]]:
+        """All processes that have a part in a request, by what they are."""
+        groups = {"runner": [self.pid], "workers": self.workers(), "client": [self.load.pid]}
+        for name, file in (("PostgreSQL", "postgres/data/postmaster.pid"), ("S3", "s3/pid")):
+            groups[name] = processes.descendants(int((self.directory / file).read_text("ascii").split()[0]))
+        return groups
+
+    # The log.
+
+    def log_end(self) -> int:
+        """How many bytes the log has now."""
+        return (self.directory / "runner.log").stat().st_size
+
+    def log_since(self, start: int) -> list[str]:
+        """The log's lines from that byte on."""
+        with (self.directory / "runner.log").open("rb") as log:
+            log.seek(start)
+            return log.read().decode("utf-8", "replace").splitlines()
+
+    # Load.
+
+    def run(
+        self, requests: Sequence[str], connections: int, seconds: float = SECONDS, *, url: str = "", **more: bool
+    ) -> Sample:
+        """One run of the load, with the CPU time that each group of processes used meanwhile."""
+        groups = self.groups()
+        before = {name: processes.cpu_seconds(pids) for name, pids in groups.items()}
+        self.load.begin(url or self.url, requests, connections, seconds, **more)
+        result = self.load.finish()
+        cpu = {name: processes.cpu_seconds(pids) - before[name] for name, pids in groups.items()}
+        return Sample(**result, cpu=cpu)
+
+    def cell(self, requests: Sequence[str], connections: int) -> Cell:
+        """Warm up, then repeat."""
+        self.run(requests, connections, min(1.0, SECONDS))
+        return Cell([self.run(requests, connections) for _ in range(REPEATS)])
+
+    # Data.
+
+    def found(self, name: str, users: int, *, role: str = "guest") -> tuple[int, list[Person]]:
+        """Make a corporation with so many users, who share one password; returns its id and them. The first is an admin."""
+        from vms import tokens
+
+        hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()
+        corporation = self.value("INSERT INTO corporation (name, plan_type) VALUES (%s, 'PAID') RETURNING seq", name)
+        mark = secrets.token_hex(4)
+        rows = self.database.execute(
+            """INSERT INTO "user" (email, password, role, corporation_id)
+            SELECT 'bench-' || %s || '-' || i || '@example.com', %s, CASE WHEN i = 1 THEN 'admin' ELSE %s END, %s
+            FROM generate_series(1, %s) AS i RETURNING seq, email, role""",
+            (mark, hashed, role, corporation, users),
+        ).fetchall()
+        return corporation, [
+            Person(seq, email, tokens.issue("access", seq, corporation, has, TOKEN_SECONDS)) for seq, email, has in rows
+        ]
+
+    def videos(self, corporation: int, count: int, key: str) -> list[int]:
+        """Add so many videos of one file; returns their ids."""
+        rows = self.database.execute(
+            "INSERT INTO video (name, file_path, corporation_id) SELECT 'Video ' || i, %s, %s FROM generate_series(1, %s) AS i RETURNING seq",
+            (key, corporation, count),
+        ).fetchall()
+        return [seq for (seq,) in rows]
+
+    def store(self, key: str, size: int) -> None:
+        """Put an object of so many bytes into the bucket."""
+        from local.s3 import S3
+
+        environment = self.environment
+        storage = S3(
+            self.s3_url,
+            environment["AWS_ACCESS_KEY_ID"],
+            environment["AWS_SECRET_ACCESS_KEY"],
+            environment["AWS_REGION"],
+            environment["VIDEO_BUCKET"],
+            self.directory,
+            0,
+        )
+        status = storage.request(
+            "PUT", key, os.urandom(1024 * 1024) * (size // 2**20) + os.urandom(size % 2**20)
+        ).status
+        assert status == 200, f"S3 answered {status}"
+
+    def value(self, sql: str, *parameters: object) -> int:
+        """The one value that a statement returns."""
+        row = self.database.execute(sql.encode(), parameters).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+@contextmanager
+def running() -> Iterator[Service]:
+    """A runner on a free port, in a directory of its own that is gone afterwards."""
+    sys.path.insert(0, str(ROOT / "layers" / "vms"))
+    with tempfile.TemporaryDirectory(prefix="vms-bench-", ignore_cleanup_errors=True) as place:
+        directory = Path(place)
+        environment = {**os.environ, "PORT": "0", "LOCAL_DIR": str(directory), "BCRYPT_COST": "12"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        with (directory / "runner.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "local", "run"], cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
+        try:
+            deadline = time.monotonic() + 120
+            while not (directory / "env").exists():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit((directory / "runner.log").read_text("utf-8")[-4000:])
+                time.sleep(0.05)
+            load = Load()
+            try:
+                service = Service(directory, process, load)
+                with service.database:
+                    yield service
+            finally:
+                load.close()
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def reports(lines: Sequence[str], function: str) -> tuple[list[float], list[float]]:
+    """Durations and init durations, in ms, from the REPORT lines of a function, by its logical id."""
+    found = [match for line in lines if (match := _REPORT.match(line)) and match[3] == function]
+    return [float(match[1]) for match in found], [float(match[2]) for match in found if match[2]]
+
+
+def handler_times(lines: Sequence[str], route: str) -> list[float]:
+    """What the functions measured inside of their handlers, in ms: the Latency metric of a route."""
+    found: list[float] = []
+    for line in lines:
+        if line.startswith("{") and '"Latency"' in line and f'"{route}"' in line:
+            value = json.loads(line)["Latency"]
+            found += value if isinstance(value, list) else [value]
+    return found
+
+
+def request(method: str, path: str, token: str = "", body: object = None, **headers: str) -> str:
+    """A whole HTTP request."""
+    text = "" if body is None else json.dumps(body)
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
+    if token:
+        lines.append(f"Authorization: Bearer {token}")
+    if text:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(text)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines) + "\r\n\r\n" + text
