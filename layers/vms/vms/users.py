@@ -10,7 +10,7 @@ from vms import attempts, database
 from vms.auth import CALLER, PERMITTED, Caller, permit
 from vms.corporations import taken_conflict
 from vms.database import Row
-from vms.errors import Conflict, Forbidden, Invalid, NotFound
+from vms.errors import Conflict, Forbidden, Invalid
 from vms.pages import Page, Slice
 from vms.passwords import hash_password, matches
 
@@ -240,5 +240,5 @@ def _unless_last_admin(row: Row) -> Row:
     if row["seq"] is None:
         if row["last_admin"]:
             raise Conflict(_LAST_ADMIN)
-        raise NotFound  # deleted by somebody else meanwhile
+        raise Forbidden  # its role was taken from it since it was asked
     return row

@@ -1,0 +1,281 @@
+"""What the doors do that no client sees over HTTP: event files, buffered answers, settings at init, and what happens between two lines."""
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.e2e.clients import PASSWORD, Company, add_member, expect, found_company, problem, unique
+from tests.e2e.test_service import (
+    test_health_is_ok,
+    test_one_openapi_document_describes_all_functions,
+    test_the_docs_need_no_other_host,
+    test_the_root_redirects_to_the_docs,
+)
+from tests.in_process import InProcess, context, fresh, load
+from tests.integration.conftest import Services, forget
+from vms import database, passwords, sessions, users
+from vms.settings import SettingError
+
+__all__ = [
+    "test_health_is_ok",
+    "test_one_openapi_document_describes_all_functions",
+    "test_the_docs_need_no_other_host",
+    "test_the_root_redirects_to_the_docs",
+]
+
+pytestmark = pytest.mark.usefixtures("environment")
+
+EVENTS = Path(__file__).parents[2] / "events"
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def http(environment: None) -> Iterator[httpx.Client]:
+    with httpx.Client(transport=InProcess(), base_url="http://localhost") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def acme(http: httpx.Client) -> Company:
+    return found_company(http)
+
+
+@pytest.fixture
+def setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Changes a setting for one test."""
+
+    def change(name: str, value: str) -> None:
+        monkeypatch.setenv(name, value)
+        forget()
+
+    yield change
+    monkeypatch.undo()
+    forget()
+
+
+def with_token(event: dict[str, Any], token: str) -> dict[str, Any]:
+    text = json.dumps(event).replace("ACCESS_TOKEN", token)
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+@pytest.mark.parametrize("path", sorted(EVENTS.glob("*.json")), ids=lambda path: path.stem)
+def test_each_event_file_is_answered_by_its_function(acme: Company, path: Path) -> None:
+    event = with_token(json.loads(path.read_text("utf-8")), acme.admin.tokens["access_token"])
+    answer = load(path.stem).lambda_handler(event, context())
+    if path.stem == "plan_expiry":
+        assert set(answer) == {"plans_expired", "sessions_purged"}
+    elif path.stem == "migrate":
+        assert answer == {"applied": []}
+    elif path.stem == "stream":
+        assert answer.status in {404, 502}
+    else:
+        # The things that the files name need not be there; but who asks is known, and what is asked is understood.
+        assert answer["statusCode"] in {200, 201, 204, 401, 404}
+        assert answer["statusCode"] != 401 or path.stem == "auth"
+
+
+def test_there_is_an_event_file_for_each_function() -> None:
+    functions = {path.parent.name for path in EVENTS.parent.glob("functions/*/app.py")}
+    assert {path.stem for path in EVENTS.glob("*.json")} == functions
+
+
+@pytest.mark.parametrize("group", ["auth", "stream"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DATABASE_URL", ""), ("JWT_KEYS", '{"current": "a", "a": "short"}'), ("JWT_KEYS", "/nowhere/keys.json")],
+)
+def test_a_missing_or_broken_setting_stops_the_function_at_init(
+    setting: Callable[[str, str], None], group: str, name: str, value: str
+) -> None:
+    setting(name, value)
+    with pytest.raises(SettingError, match=f"^setting {name} [^\n]*$") as raised:
+        fresh(group)
+    assert "short" not in str(raised.value)
+
+
+def test_a_function_without_its_migrations_says_so(setting: Callable[[str, str], None], tmp_path: Path) -> None:
+    setting("MIGRATIONS_DIR", str(tmp_path / "none"))
+    with pytest.raises(SettingError, match="MIGRATIONS_DIR is not a directory"):
+        load("migrate").lambda_handler({}, context())
+
+
+@pytest.fixture
+def film(acme: Company, services: Services) -> tuple[int, bytes]:
+    body = bytes(range(256)) * (5 * MIB // 256)
+    key = f"doors/{unique('film')}.webm"
+    assert services.storage.request("PUT", key, body).status == 200
+    return acme.video(file_path=key), body
+
+
+def test_where_the_platform_cannot_stream_a_slice_is_one_whole_answer(
+    acme: Company, film: tuple[int, bytes], setting: Callable[[str, str], None]
+) -> None:
+    setting("STREAM_MODE", "buffered")
+    video, body = film
+    path = f"/v1/videos/stream/{video}"
+    viewer = add_member(acme.admin)
+    refused = problem(viewer.get(path), 413, "too-large")
+    assert "Range" in refused["detail"]
+    assert viewer.call("HEAD", path).status_code == 413
+    assert viewer.me()["point"] == 0
+    part = viewer.get(path, headers={"Range": "bytes=0-"})
+    assert (part.status_code, part.headers["Content-Range"]) == (206, f"bytes 0-{4 * MIB - 1}/{len(body)}")
+    assert part.content == body[: 4 * MIB]
+    assert part.headers["Content-Type"] == "video/webm"
+    assert viewer.me()["point"] == 10
+
+
+def test_a_whole_file_beyond_what_the_platform_can_send_is_413(
+    acme: Company, film: tuple[int, bytes], setting: Callable[[str, str], None]
+) -> None:
+    setting("STREAM_MAX_BYTES", str(MIB))
+    video, body = film
+    path = f"/v1/videos/stream/{video}"
+    viewer = add_member(acme.admin)
+    problem(viewer.get(path), 413, "too-large")
+    assert viewer.me()["point"] == 0
+    assert viewer.get(path, headers={"Range": "bytes=5-9"}).content == body[5:10]
+
+
+def test_a_type_that_s3_made_up_gives_way_to_the_names_own(acme: Company, services: Services) -> None:
+    media_type = load("stream").media_type
+    assert media_type("video/ogg", "a.mp4") == "video/ogg"
+    assert media_type("binary/octet-stream", "a.webm") == "video/webm"
+    assert media_type("", "a") == "video/mp4"
+
+
+def test_an_unforeseen_failure_of_the_stream_is_500_and_tells_nothing(
+    acme: Company, film: tuple[int, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the inside of the server")
+
+    monkeypatch.setattr(load("stream").views, "grant", fail)
+    answer = acme.guest.get(f"/v1/videos/stream/{film[0]}")
+    problem(answer, 500, "internal")
+    assert "inside" not in answer.text
+
+
+def test_a_video_deleted_while_s3_was_asked_is_404_and_grants_nothing(
+    acme: Company, film: tuple[int, bytes], services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = load("stream").storage
+    ask = storage.get
+
+    def get(key: str, range_header: str | None = None) -> Any:
+        with psycopg.connect(services.database.url) as other:
+            other.execute("UPDATE video SET deleted = true WHERE seq = %s", (film[0],))
+        return ask(key, range_header)
+
+    monkeypatch.setattr(storage, "get", get)
+    viewer = add_member(acme.admin)
+    problem(viewer.get(f"/v1/videos/stream/{film[0]}"), 404, "not-found")
+    assert viewer.me()["point"] == 0
+
+
+def test_a_body_that_is_said_to_be_base64_and_is_not_is_400() -> None:
+    event = json.loads((EVENTS / "corporations.json").read_text("utf-8"))
+    event |= {"httpMethod": "POST", "resource": "/v1/corporations", "path": "/v1/corporations", "pathParameters": None}
+    event |= {"body": "a", "isBase64Encoded": True}
+    answer = load("corporations").lambda_handler(event, context())
+    assert answer["statusCode"] == 400
+    event |= {"body": base64.b64encode(b"[1]").decode()}
+    assert load("corporations").lambda_handler(event, context())["statusCode"] == 422
+
+
+def test_a_log_in_that_overlaps_the_users_deletion_begins_no_session(
+    acme: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = add_member(acme.admin)
+
+    def matches(password: str, stored: str | None) -> bool:
+        database.every('UPDATE "user" SET deleted_at = now() WHERE seq = %(id)s', {"id": user.id})
+        return passwords.matches(password, stored)
+
+    monkeypatch.setattr(sessions, "matches", matches)
+    answer = user.http.post("/v1/auth/login", json={"email": user.email, "password": PASSWORD})
+    problem(answer, 401, "unauthenticated")
+
+
+def test_an_admin_demoted_while_it_changes_a_role_is_403(
+    acme: Company, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = add_member(acme.admin, "admin")
+    lock = users._lock_corporation
+
+    def demoted(caller: Any) -> None:
+        with psycopg.connect(services.database.url) as other:
+            other.execute("""UPDATE "user" SET role = 'guest' WHERE seq = %s""", (admin.id,))
+        lock(caller)
+
+    monkeypatch.setattr(users, "_lock_corporation", demoted)
+    problem(admin.call("PUT", f"/v1/users/{admin.id}", {"role": "admin"}), 403, "forbidden")
+
+
+def test_of_two_deletions_of_a_video_at_once_the_second_is_404(acme: Company, services: Services) -> None:
+    video = acme.video()
+    with psycopg.connect(services.database.url) as other:
+        other.execute("UPDATE video SET deleted = true WHERE seq = %s", (video,))
+        pid = database.connection().info.backend_pid
+
+        def commit_once_the_other_waits() -> None:
+            with psycopg.connect(services.database.superuser_url, autocommit=True) as watcher:
+                deadline = time.monotonic() + 20
+                while time.monotonic() < deadline:
+                    row = watcher.execute("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s", (pid,))
+                    if row.fetchone() == ("Lock",):
+                        break
+                    time.sleep(0.01)
+            other.commit()
+
+        thread = threading.Thread(target=commit_once_the_other_waits)
+        thread.start()
+        answer = acme.admin.call("DELETE", f"/v1/videos/{video}")
+        thread.join(30)
+    problem(answer, 404, "not-found")
+
+
+def test_a_statement_that_takes_too_long_is_503_and_the_connection_serves_on(acme: Company, services: Services) -> None:
+    video = acme.video()
+    with psycopg.connect(services.database.url) as other:
+        other.execute("SELECT seq FROM video WHERE seq = %s FOR UPDATE", (video,))
+        database.every("SET statement_timeout = '200ms'", {})
+        try:
+            problem(acme.admin.call("PUT", f"/v1/videos/{video}", {"name": "late"}), 503, "unavailable")
+        finally:
+            database.every("RESET statement_timeout", {})
+    assert expect(acme.admin.get(f"/v1/videos/id/{video}"), 200)["name"] != "late"
+
+
+def test_a_database_lost_in_the_middle_of_a_statement_is_503_and_then_found_again(
+    acme: Company, services: Services
+) -> None:
+    video = acme.video()
+    pid = database.connection().info.backend_pid
+    with psycopg.connect(services.database.url) as other:
+        other.execute("SELECT seq FROM video WHERE seq = %s FOR UPDATE", (video,))
+
+        def kill() -> None:
+            with psycopg.connect(services.database.superuser_url, autocommit=True) as killer:
+                time.sleep(0.3)
+                killer.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        problem(acme.admin.call("PUT", f"/v1/videos/{video}", {"name": "lost"}), 503, "unavailable")
+        thread.join(30)
+    assert expect(acme.admin.get(f"/v1/videos/id/{video}"), 200)["name"] != "lost"
+
+
+def test_a_connection_that_this_side_has_closed_is_replaced(acme: Company) -> None:
+    database.connection().close()
+    expect(acme.guest.get("/v1/auth/me"), 200)
