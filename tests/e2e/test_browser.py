@@ -1,0 +1,151 @@
+"""A real browser plays a film through its playback URL, seeks to the middle, and reaches the end."""
+
+import contextlib
+import html
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from local.s3 import S3
+from tests.e2e.clients import Company, add_member, expect
+from tests.e2e.conftest import Service
+from tests.e2e.test_stream import FILM, bucket, put
+
+__all__ = ["bucket"]
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+# The page tells what it saw to where it came from.
+PAGE = """<!DOCTYPE html><meta charset="utf-8"><title>player</title><link rel="icon" href="data:,">
+<video muted src="%s"></video>
+<script>
+const video = document.querySelector("video");
+const tell = (event) => fetch("/tell", {method: "POST", body: JSON.stringify({
+  event, at: video.currentTime, duration: video.duration, size: [video.videoWidth, video.videoHeight],
+  error: video.error && video.error.message})});
+video.onerror = () => tell("error");
+video.onseeked = () => { tell("seeked"); video.playbackRate = 4; video.play(); };
+video.onended = () => tell("ended");
+video.ontimeupdate = () => {
+  if (video.currentTime > 0 && !video.dataset.seeking) {
+    video.dataset.seeking = "yes"; tell("playing"); video.currentTime = video.duration / 2;
+  }
+};
+video.play().catch((failure) => tell("refused: " + failure));
+</script>
+"""
+
+
+class Page:
+    """Serves one page on loopback and keeps what it tells."""
+
+    def __init__(self, text: str) -> None:
+        told: queue.Queue[dict[str, Any]] = queue.Queue()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer(text.encode())
+
+            def do_POST(self) -> None:
+                told.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self._answer(b"")
+
+            def _answer(self, body: bytes) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
+                """Say nothing: the page's URL holds a token."""
+
+        self.told = told
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def command(profile: Path, *more: str) -> list[str]:
+    """How to start Chromium, which refuses its sandbox to root, and to which a container may give too little shared memory."""
+    assert BROWSER is not None
+    options = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run"]
+    options += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--mute-audio"]
+    options += ["--autoplay-policy=no-user-gesture-required", "--no-proxy-server", f"--user-data-dir={profile}"]
+    return [BROWSER, *options, *more]
+
+
+@contextlib.contextmanager
+def browsing(url: str, profile: Path) -> Iterator[None]:
+    """Chromium, headless, at this URL; it and all of its processes end with the block."""
+    with (profile.with_suffix(".log")).open("wb") as log:
+        process = subprocess.Popen(
+            command(profile, url), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
+
+
+@needs_browser
+def test_a_browser_plays_a_film_seeks_to_its_middle_and_reaches_its_end(
+    acme: Company, bucket: S3, tmp_path: Path
+) -> None:
+    viewer = add_member(acme.admin)
+    video = acme.video(file_path=put(bucket, FILM))
+    url = expect(viewer.call("POST", f"/v1/videos/{video}/playback"), 200)["url"]
+    page = Page(PAGE % url)
+    seen: dict[str, dict[str, Any]] = {}
+    try:
+        with browsing(page.url, tmp_path / "profile"):
+            while "ended" not in seen:
+                told = page.told.get(timeout=90)
+                seen[told["event"]] = told
+                assert set(seen) <= {"playing", "seeked", "ended"}, told
+    finally:
+        page.stop()
+    duration = seen["ended"]["duration"]
+    assert duration > 1
+    assert seen["playing"]["size"][0] > 0
+    assert abs(seen["seeked"]["at"] - duration / 2) < 0.5
+    assert abs(seen["ended"]["at"] - duration) < 0.5
+    assert viewer.me()["point"] == 10
+
+
+@needs_browser
+def test_a_browser_shows_the_documentation_of_every_route(service: Service, tmp_path: Path) -> None:
+    shown = subprocess.run(
+        command(tmp_path / "profile", "--virtual-time-budget=15000", "--dump-dom", f"{service.url}/docs"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    ).stdout
+    assert "Authorize" in shown
+    document = httpx.get(f"{service.url}/openapi.json", timeout=30).json()
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            assert html.escape(operation["summary"], quote=False) in shown
