@@ -158,6 +158,8 @@ def _run(directory: Path, ports: dict[str, int], access_key: str, secret_key: st
         "-master.telemetry=false",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
+        "-s3.localSocket=s3.sock",  # both in the working directory, instead of /tmp
+        "-filer.localSocket=filer.sock",
         f"-s3.config={config}",
         *(
             f"-{name.replace('.grpc', '')}.port{'.grpc' if name.endswith('.grpc') else ''}={port}"

@@ -1,19 +1,19 @@
-"""Signed requests to AWS: botocore's signer and credentials, without the weight of its clients.
+"""Signed requests to AWS without the weight of an SDK.
 
-A boto3 or botocore client loads and interprets service models, which costs a cold start several times what the signer does.
+A boto3 or botocore client loads and interprets service models, and importing botocore's signer alone takes longer than all that is done here.
+botocore is asked for credentials where Lambda does not give them by the environment.
 """
 
 import http.client
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from botocore.auth import S3SigV4Auth, SigV4Auth, SigV4QueryAuth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from vms.signature import Keys, presign, sign
 
 TIMEOUT = 5.0
 
@@ -22,7 +22,14 @@ class AwsError(Exception):
     """An AWS service refused or did not answer; the message names service and status, never what was asked for or told."""
 
 
-def credentials() -> Any:
+@dataclass(frozen=True, slots=True)
+class _EnvironmentKeys:
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
+def credentials() -> Keys:
     """The credentials to sign with now: the environment's, as Lambda gives them, else what botocore finds and refreshes (SnapStart).
 
     Raises:
@@ -30,11 +37,12 @@ def credentials() -> Any:
     """
     key, secret_key = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if key and secret_key:
-        return Credentials(key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or None)
+        return _EnvironmentKeys(key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or None)
     found = _resolved()
     if found is None:
         raise AwsError("there are no AWS credentials")
-    return found.get_frozen_credentials()
+    frozen: Keys = found.get_frozen_credentials()
+    return frozen
 
 
 @cache
@@ -46,9 +54,7 @@ def _resolved() -> Any:
 
 def sign_s3(method: str, url: str, headers: Mapping[str, str], region: str) -> dict[str, str]:
     """The headers to send with a bodiless S3 request to this percent-encoded URL (Signature Version 4)."""
-    request = AWSRequest(method=method, url=url, headers=dict(headers))
-    S3SigV4Auth(credentials(), "s3", region).add_auth(request)
-    return {str(name): str(value) for name, value in request.headers.items()}
+    return sign(credentials(), "s3", region, method, url, headers)
 
 
 def secret(arn: str, region: str) -> str:
@@ -59,14 +65,13 @@ def secret(arn: str, region: str) -> str:
     """
     endpoint = os.environ.get("AWS_ENDPOINT_URL_SECRETS_MANAGER") or os.environ.get("AWS_ENDPOINT_URL")
     url = (endpoint or f"https://secretsmanager.{region}.amazonaws.com{_suffix(region)}").rstrip("/") + "/"
-    body = json.dumps({"SecretId": arn})
+    body = json.dumps({"SecretId": arn}).encode()
     headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "secretsmanager.GetSecretValue"}
-    request = AWSRequest(method="POST", url=url, data=body, headers=headers)
-    SigV4Auth(credentials(), "secretsmanager", region).add_auth(request)
+    signed = sign(credentials(), "secretsmanager", region, "POST", url, headers, body)
     parts = urlsplit(url)
     connection = connect(parts.scheme, parts.netloc, TIMEOUT)
     try:
-        connection.request("POST", parts.path, body, {str(k): str(v) for k, v in request.headers.items()})
+        connection.request("POST", parts.path, body, signed)
         answer = connection.getresponse()
         told = answer.read()
     except (OSError, http.client.HTTPException) as failure:
@@ -82,14 +87,9 @@ def database_token(host: str, port: int, user: str, region: str) -> str:
     """An RDS IAM authentication token: a presigned rds-db:connect, good as a password for 15 minutes
     (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html).
     """
-    request = AWSRequest(
-        method="GET",
-        url=f"https://{host}:{port}/",
-        params={"Action": "connect", "DBUser": user},
-        headers={"host": f"{host}:{port}"},
-    )
-    SigV4QueryAuth(credentials(), "rds-db", region, expires=900).add_auth(request)
-    return str(request.prepare().url).removeprefix("https://")
+    parameters = {"Action": "connect", "DBUser": user}
+    url = presign(credentials(), "rds-db", region, f"https://{host}:{port}/", parameters, 900)
+    return url.removeprefix("https://")
 
 
 def connect(scheme: str, netloc: str, timeout: float) -> http.client.HTTPConnection:

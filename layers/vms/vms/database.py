@@ -84,7 +84,7 @@ def password_of(config: Settings) -> str | None:
     """The password to connect with where it is not in the URL: a fresh RDS IAM token, good for 15 minutes."""
     if not config.database_iam_auth:
         return None
-    from vms.aws import database_token  # only where a token is needed: it brings the AWS signer along
+    from vms.aws import database_token  # only where a token is needed: it brings an HTTP client along
 
     parts = conninfo.conninfo_to_dict(config.database_url)
     return database_token(str(parts["host"]), int(parts.get("port") or 5432), str(parts["user"]), config.region)

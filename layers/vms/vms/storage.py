@@ -1,6 +1,6 @@
 """Reads objects from S3: signed, by range, in chunks, resumed when a connection breaks, never two objects mixed.
 
-Requests are signed by botocore and sent by http.client over one connection that stays open between invocations. Memory is one chunk, whatever
+Requests are signed by vms.signature and sent by http.client over one connection that stays open between invocations. Memory is one chunk, whatever
 the object's size.
 """
 
