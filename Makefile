@@ -53,6 +53,18 @@ invoke: $(RUN) ## Invoke a function: make invoke FUNCTION=plan_expiry EVENT=even
 test: $(DEV) ## Run all tests; what is skipped is printed with its reason
 	@exec $(PYTHON) -m pytest
 
+EMULATOR := .venv-emulator
+
+$(EMULATOR)/.installed: tests/emulator/requirements.txt $(DEV)
+	@echo "Installing the emulator of AWS (once, under a minute) ..."
+	@$(PYTHON) -m venv --clear $(EMULATOR)
+	@$(EMULATOR)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/emulator/requirements.txt
+	@touch $@
+
+.PHONY: test-emulator
+test-emulator: $(DEV) $(EMULATOR)/.installed ## Deploy to an emulator of AWS (AWS_ENDPOINT_URL, or one of its own) and test there
+	@TEST_EMULATOR=1 exec $(PYTHON) -m pytest tests/emulator
+
 .PHONY: check
 check: $(DEV) ## Formatting, lint, types, the template, and the tests with coverage
 	$(VENV)/bin/ruff format --check .
@@ -74,6 +86,10 @@ openapi: $(DEV) ## Write functions/service/openapi.json anew from the routes
 bench: $(DEV) ## Measure, and print one table with the goals beside it
 	@exec $(PYTHON) -m tests.bench
 
+.PHONY: bench-s3
+bench-s3: $(DEV) ## Measure three S3 clients: why the stream signs its own requests
+	@exec $(PYTHON) -m tests.bench.s3_clients
+
 .PHONY: bench-stream
 bench-stream: $(DEV) ## Measure the stream against the S3 server's own speed
 	@exec $(PYTHON) -m tests.bench.stream
@@ -85,6 +101,7 @@ lock: $(DEV) ## Resolve pyproject.toml's groups into the lock and its two subset
 	$(COMPILE) --group dev -o requirements.lock
 	$(COMPILE) --group lambda -c requirements.lock -o layers/dependencies/requirements.txt
 	$(COMPILE) --group local -c requirements.lock -o local/requirements.txt
+	$(COMPILE) --group emulator -o tests/emulator/requirements.txt
 
 .PHONY: clean
 clean: ## Drop the local data (.local/); the virtual environment stays
