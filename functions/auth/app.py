@@ -5,7 +5,7 @@ from typing import Any
 from vms import sessions, users
 from vms.api import Api, Event, LambdaContext, Who
 from vms.errors import BadJson, TooLarge, TooManyAttempts, Unauthenticated
-from vms.schemas import Body, GivenPassword, Token
+from vms.schemas import Body, GivenEmail, GivenPassword, Token
 from vms.sessions import TokenPair
 from vms.users import User
 
@@ -15,7 +15,7 @@ api = Api()
 class LogIn(Body):
     """An e-mail address, in any case, and its password."""
 
-    email: str
+    email: GivenEmail
     password: GivenPassword
 
 

@@ -39,7 +39,7 @@ def respond(event: dict[str, Any], seconds: float) -> Streamed:
     """The response to a stream request; nothing is recorded unless it is one with bytes, of which the first is already here.
 
     Raises:
-        Problem: what api.md says of it.
+        Problem: any of the tree, by the rules of the contract.
     """
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     video_id = read_id(event["pathParameters"]["video_id"])

@@ -44,6 +44,12 @@ def test_a_password_that_bcrypt_cannot_take_is_just_wrong(http: httpx.Client, ac
     assert http.post("/v1/auth/login", content=body).status_code in {401, 422}
 
 
+@pytest.mark.parametrize("email", ["\u0000", "a\u0000b@example.com", "\ud800", "a" * 300])
+def test_what_cannot_be_an_email_is_422(http: httpx.Client, email: str) -> None:
+    body = json.dumps({"email": email, "password": PASSWORD})
+    problem(http.post("/v1/auth/login", content=body), 422, "invalid")
+
+
 def test_too_many_failed_log_ins_are_429_with_retry_after(http: httpx.Client, acme: Company) -> None:
     victim = add_member(acme.admin)
     wrong = {"email": victim.email, "password": "wrong password"}

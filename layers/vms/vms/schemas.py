@@ -83,6 +83,7 @@ Email = Annotated[
 Password = Annotated[
     str, Field(min_length=LEAST_CHARACTERS, json_schema_extra={"format": "password"}), AfterValidator(_password)
 ]
+GivenEmail = Annotated[str, Field(min_length=1, max_length=254), AfterValidator(_plain)]
 GivenPassword = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={"format": "password"})]
 FilePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_plain), AfterValidator(_key)]
 Time = Annotated[datetime, BeforeValidator(_time)]
