@@ -1,10 +1,11 @@
 """Range requests and conditional requests (RFC 9110 sections 13 and 14), as pure functions of headers and of the object's state."""
 
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from re import compile as regex
 
-_RANGE = regex(r"(?i:bytes)=[ \t,]*(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))[ \t]*(?:,.*)?")
+_RANGE = regex(r"(?i:bytes)=[ \t,]*(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))[ \t]*(?:,.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def not_modified(if_none_match: str | None, if_modified_since: str | None, etag:
     """Whether to answer 304: If-None-Match by weak comparison (section 13.1.2), else If-Modified-Since (section 13.1.3)."""
     if if_none_match is not None:
         tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-        return "*" in tags or etag.removeprefix("W/") in tags
+        return "*" in tags or (etag != "" and etag.removeprefix("W/") in tags)
     since, modified = _seconds(if_modified_since), _seconds(last_modified)
     return since is not None and modified is not None and modified <= since
 
@@ -87,9 +88,11 @@ def range_still_holds(if_range: str | None, etag: str, last_modified: str) -> bo
 
 
 def _seconds(date: str | None) -> float | None:
+    """An HTTP date as seconds since 1970, whole ones. One that names no zone, as in C's asctime, is in UTC (section 5.6.7)."""
     if not date:
         return None
     try:
-        return parsedate_to_datetime(date).timestamp()
-    except (ValueError, TypeError, OverflowError):
+        found = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
         return None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
