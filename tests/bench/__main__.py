@@ -297,7 +297,8 @@ def main() -> None:
     print(f"\n{table(rows)}\n")
     print(
         "The reference is another server on another machine: a ratio to it means something on a like machine alone. S3's own are of this run. "
-        "A view is a GET of one byte by a user of a video that it has not seen: it asks S3 and grants points."
+        "A view is a GET of one byte by a user of a video that it has not seen: it asks S3 and grants points. "
+        "Init times are those of this environment; one with local/requirements.txt alone (BENCH_PYTHON=...) starts sooner."
     )
 
 

@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 # Seconds that each run of a cell takes, how often it is repeated, and how long it is warmed up before.
 SECONDS = float(os.environ.get("BENCH_SECONDS") or 3.0)
 REPEATS = 3
+# The interpreter that the runner and its workers use. What else is installed beside it counts: PyJWT imports cryptography where there is one.
+PYTHON = os.environ.get("BENCH_PYTHON") or sys.executable
 CONNECTIONS = (1, 8, 32)
 PASSWORD = "correct horse 1"
 TOKEN_SECONDS = 7200
@@ -202,7 +204,7 @@ def running() -> Iterator[Service]:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with (directory / "runner.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "local", "run"], cwd=ROOT, env=environment, stdout=log, stderr=log
+                [PYTHON, "-m", "local", "run"], cwd=ROOT, env=environment, stdout=log, stderr=log
             )
         try:
             deadline = time.monotonic() + 120
