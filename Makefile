@@ -53,6 +53,14 @@ invoke: $(RUN) ## Invoke a function: make invoke FUNCTION=plan_expiry EVENT=even
 test: $(DEV) ## Run all tests; what is skipped is printed with its reason
 	@exec $(PYTHON) -m pytest
 
+.PHONY: migrate
+migrate: $(RUN) ## Bring a deployed stack's schema up to date: make migrate STACK=vms-prod
+	@exec $(PYTHON) -m local migrate $(STACK)
+
+.PHONY: rotate-keys
+rotate-keys: $(RUN) ## Sign a deployed stack's tokens with a new key, ten minutes from now: make rotate-keys STACK=vms-prod
+	@exec $(PYTHON) -m local rotate-keys $(STACK)
+
 EMULATOR := .venv-emulator
 
 $(EMULATOR)/.installed: tests/emulator/requirements.txt $(DEV)

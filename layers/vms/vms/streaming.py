@@ -93,8 +93,10 @@ def buffered(response: Streamed, request_id: str) -> dict[str, Any]:
         response.close()
     single, multiple, cookies = _sorted(response.headers)
     multi = {name: [value] for name, value in single.items()} | multiple | ({"Set-Cookie": cookies} if cookies else {})
-    text = base64.b64encode(body).decode()
-    answer = {"statusCode": response.status, "multiValueHeaders": multi, "body": text, "isBase64Encoded": True}
+    # API Gateway decodes base64 only for a client whose `Accept` is one of the API's binary types: what is text goes as text.
+    plain = single.get("Content-Type") == PROBLEM_JSON
+    text = body.decode() if plain else base64.b64encode(body).decode()
+    answer = {"statusCode": response.status, "multiValueHeaders": multi, "body": text, "isBase64Encoded": not plain}
     if len(text) + len(json.dumps({**answer, "body": ""})) > MOST_BUFFERED:
         return buffered(
             problem(TooLarge("This answer is too large to be sent whole: ask for it by Range."), request_id), request_id

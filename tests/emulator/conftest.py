@@ -1,0 +1,75 @@
+"""The stack on an emulator of AWS, over a real PostgreSQL: `make test-emulator`. Deployed once; the tests change it in their order."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from local import postgres
+from tests.emulator import emulator
+from tests.emulator.stack import Stack, build, deploy
+
+
+@dataclass
+class Deployment:
+    """The stack as it stands now, and what it was made of."""
+
+    built: Path
+    database_url: str
+    parameters: dict[str, str] = field(default_factory=dict)
+    stack: Stack = field(default_factory=lambda: Stack("", {}, {}))
+
+    def deploy(self, built: Path | None = None, **parameters: str) -> None:
+        """Create or update it; what is given stays for the next time if it succeeds. Raises `DeployError`."""
+        wanted = {"DatabaseUrl": self.database_url, **self.parameters, **parameters}
+        self.stack = deploy(built or self.built, wanted)
+        self.parameters |= parameters
+        self.built = built or self.built
+
+    def built_with(self, directory: Path, migration: str, sql: str) -> Path:
+        """A copy of what was built, with one more migration."""
+        shutil.copytree(self.built, directory)
+        (directory / "MigrateFunction" / "migrations" / migration).write_text(sql)
+        return directory
+
+    def physical(self, logical_id: str) -> str:
+        return self.stack.resources[logical_id]
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of AWS_ENDPOINT_URL, or of an emulator that is started for the session; every AWS client here uses it."""
+    if "TEST_EMULATOR" not in os.environ:
+        pytest.skip("`make test-emulator` deploys the stack and runs these")
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in keys.items():
+            patch.setenv(name, os.environ.get(name) or value)
+        if os.environ.get("AWS_ENDPOINT_URL"):
+            yield os.environ["AWS_ENDPOINT_URL"]
+            return
+        with emulator.running(tmp_path_factory.mktemp("emulator")) as endpoint:
+            patch.setenv("AWS_ENDPOINT_URL", endpoint)
+            yield endpoint
+
+
+@pytest.fixture(scope="session")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """DATABASE_URL, for an emulator whose functions do not reach 127.0.0.1, or a server that is started for the session."""
+    if url := os.environ.get("DATABASE_URL"):
+        yield url
+        return
+    with postgres.start(tmp_path_factory.mktemp("postgres")) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def deployment(aws: str, database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    built = tmp_path_factory.mktemp("build") / "first"
+    build(built)
+    deployed = Deployment(built, database_url)
+    deployed.deploy()
+    return deployed

@@ -1,0 +1,73 @@
+"""Starts `ministack`, an emulator of AWS, from its own virtual environment: 127.0.0.1 alone, no Docker, IAM policies enforced.
+
+Its handlers run under its own Python and inherit its environment, so it gets an empty one: what a function needs comes from the stack.
+"""
+
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 60.0
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[str]:
+    """The endpoint of an emulator that keeps its files in `directory` and ends with the block. Its log is `directory`/log.
+
+    Raises:
+        RuntimeError: it does not start.
+    """
+    port = _free_port()
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(directory),
+        "TMPDIR": str(directory),
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "AUTH": "true",
+    }
+    python = Path(os.environ.get("EMULATOR_VENV", ROOT / ".venv-emulator")) / "bin" / "python"
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [python, "-m", "ministack"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=directory,
+        )
+    endpoint = f"http://127.0.0.1:{port}"
+    try:
+        _wait(endpoint, process, directory / "log")
+        yield endpoint
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(endpoint: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=5):
+                return
+        except (URLError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError(f"the emulator did not start:\n{log.read_text('utf-8', 'replace')[-2000:]}")

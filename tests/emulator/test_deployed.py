@@ -1,0 +1,261 @@
+"""What an emulator can prove of a deployment. The tests change one stack, in the order in which they stand here."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import psycopg
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.e2e.clients import Company, expect, found_company, problem, unique
+from tests.emulator.conftest import Deployment
+from tests.emulator.stack import NAME, DeployError, client
+
+ROOT = Path(__file__).parents[2]
+MB = 1_000_000
+FUNCTIONS = (
+    "Auth",
+    "Tokens",
+    "Corporations",
+    "Users",
+    "Videos",
+    "ViewLogs",
+    "Service",
+    "Stream",
+    "PlanExpiry",
+    "Migrate",
+)
+# What an emulator does not do as API Gateway does.
+NOT_EMULATED = {
+    "tests/e2e/test_corporations.py::test_any_name_works_in_a_path[slash]": "decodes %2F before it matches the path",
+    "tests/e2e/test_browser.py::test_a_browser_plays_a_film_seeks_to_its_middle_and_reaches_its_end": "sends a buffered film as base64",
+}
+
+
+@pytest.fixture
+def http(deployment: Deployment) -> Iterator[httpx.Client]:
+    with httpx.Client(
+        base_url=deployment.stack.url, headers={"Accept": "video/mp4"}, timeout=60, trust_env=False
+    ) as found:
+        yield found
+
+
+def size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def within(seconds: float, done: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1)
+    return True
+
+
+def applied(deployment: Deployment) -> set[str]:
+    with psycopg.connect(deployment.database_url) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM schema_migration").fetchall()}
+
+
+def operate(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "local", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def put_film(deployment: Deployment, company: Company) -> int:
+    key = f"tests/{unique('film')}.mp4"
+    client("s3").put_object(Bucket=deployment.physical("VideoBucket"), Key=key, Body=b"a film")
+    return company.video(file_path=key)
+
+
+def test_every_function_unpacks_with_its_layers_to_less_than_60_mb(deployment: Deployment) -> None:
+    layers = size(deployment.built / "DependenciesLayer") + size(deployment.built / "VmsLayer")
+    sizes = {name: layers + size(deployment.built / f"{name}Function") for name in FUNCTIONS}
+    assert max(sizes.values()) < 60 * MB, sizes
+    assert list((deployment.built / "DependenciesLayer").rglob("*.pyc"))
+
+
+def test_the_stack_was_made_with_its_schema(deployment: Deployment, http: httpx.Client) -> None:
+    assert applied(deployment) == {path.name for path in (ROOT / "sql" / "migrations").glob("*.sql")}
+    assert expect(http.get("/health"), 200) == {"status": "ok"}
+
+
+def test_the_end_to_end_suite_passes_over_the_apis_url(
+    deployment: Deployment, aws: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = {
+        **os.environ,
+        "API_URL": deployment.stack.url,
+        "STREAM_MODE": "buffered",
+        "VIDEO_BUCKET": deployment.physical("VideoBucket"),
+        "AWS_ENDPOINT_URL_S3": aws,
+        "AWS_REGION": os.environ["AWS_DEFAULT_REGION"],
+    }
+    skipped = [f"--deselect={test}" for test in NOT_EMULATED]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/e2e", "-q", "--tb=short", "-p", "no:cacheprovider", *skipped],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    with capsys.disabled():
+        print("\n  e2e:", done.stdout.strip().rpartition("\n")[2])
+    assert done.returncode == 0, done.stdout[-20_000:]
+
+
+def test_no_token_and_no_password_is_in_the_logs(deployment: Deployment, http: httpx.Client) -> None:
+    company = found_company(http)
+    video = put_film(deployment, company)
+    url = expect(company.guest.call("POST", f"/v1/videos/{video}/playback"), 200)["url"]
+    assert httpx.get(
+        f"{deployment.stack.url}/v1/videos/stream/{video}?{url.partition('?')[2]}", trust_env=False
+    ).is_success
+    pages = client("logs").get_paginator("filter_log_events").paginate(logGroupName=deployment.physical("FunctionLogs"))
+    lines = [event["message"] for page in pages for event in page["events"]]
+    assert any('"service":"stream"' in line.replace(" ", "") for line in lines)
+    assert not [line for line in lines if "eyJ" in line or company.admin.password in line]
+
+
+def test_a_problem_that_the_gateway_makes_has_the_contracts_shape(http: httpx.Client) -> None:
+    problem(http.get("/nothing"), 404, "not-found")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_role_may_what_its_function_needs_and_no_more(deployment: Deployment, name: str) -> None:
+    bucket = f"arn:aws:s3:::{deployment.physical('VideoBucket')}"
+    keys = deployment.stack.outputs["JwtKeysArn"]
+    wanted = {
+        ("s3:GetObject", f"{bucket}/x.mp4"): name == "Stream",
+        ("s3:PutObject", f"{bucket}/x.mp4"): False,
+        ("s3:DeleteObject", f"{bucket}/x.mp4"): False,
+        ("secretsmanager:GetSecretValue", keys): name not in {"PlanExpiry", "Migrate"},
+        ("secretsmanager:PutSecretValue", keys): False,
+    }
+    iam = client("iam")
+    role = iam.get_role(RoleName=deployment.physical(f"{name}FunctionRole"))["Role"]["Arn"]
+    for (action, resource), allowed in wanted.items():
+        (result,) = iam.simulate_principal_policy(PolicySourceArn=role, ActionNames=[action], ResourceArns=[resource])[
+            "EvaluationResults"
+        ]
+        assert (result["EvalDecision"] == "allowed") is allowed, action
+
+
+def test_a_role_that_lacks_a_right_is_refused(deployment: Deployment, http: httpx.Client) -> None:
+    company = found_company(http)
+    path = f"/v1/videos/stream/{put_film(deployment, company)}"
+    iam, role = client("iam"), deployment.physical("StreamFunctionRole")
+    (policy,) = [
+        name
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+        if "s3:GetObject" in json.dumps(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])
+    ]
+    document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+    iam.delete_role_policy(RoleName=role, PolicyName=policy)
+    try:
+        problem(company.guest.get(path), 502, "storage-failed")
+        assert company.guest.me()["point"] == 0
+    finally:
+        iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+    answer = company.guest.get(path)
+    assert (answer.status_code, answer.content) == (200, b"a film")
+    assert company.guest.me()["point"] == 10
+
+
+def test_a_person_migrates_by_hand(deployment: Deployment) -> None:
+    assert json.loads(operate("migrate", NAME)) == {"applied": []}
+
+
+def test_the_keys_rotate_while_tokens_of_the_old_one_go_on(deployment: Deployment, http: httpx.Client) -> None:
+    company = found_company(http)
+    old = company.admin.tokens["access_token"]
+    kid = operate("rotate-keys", NAME, "--wait", "0")
+    held = json.loads(
+        client("secretsmanager").get_secret_value(SecretId=deployment.physical("JwtKeys"))["SecretString"]
+    )
+    assert held["current"] == kid
+    assert held.keys() == {"current", kid, jwt.get_unverified_header(old)["kid"]}
+    company.admin.me()
+    claims = jwt.decode(old, options={"verify_signature": False})
+    company.admin.tokens = {"access_token": jwt.encode(claims, held[kid], "HS256", {"kid": kid})}
+    # An environment asks for keys that it does not know at most every 30 s.
+    assert within(60, lambda: company.admin.get("/v1/auth/me").status_code == 200)
+
+
+def test_an_update_migrates_first_and_keeps_the_data(
+    deployment: Deployment, http: httpx.Client, tmp_path: Path
+) -> None:
+    company = found_company(http)
+    built = deployment.built_with(tmp_path / "second", "9001_note.sql", "CREATE TABLE note (seq bigint PRIMARY KEY);")
+    deployment.deploy(built, PlanExpirySchedule="rate(1 minute)")
+    assert "9001_note.sql" in applied(deployment)
+    with httpx.Client(base_url=deployment.stack.url, timeout=60, trust_env=False) as after:
+        body = {"email": company.admin.email, "password": company.admin.password}
+        assert expect(after.post("/v1/auth/login", json=body), 200)["access_token"]
+
+
+def test_the_schedule_turns_expired_plans_free(deployment: Deployment, http: httpx.Client) -> None:
+    company = found_company(http, plan_expire_at="2020-01-01T00:00:00Z")
+
+    def plan() -> Any:
+        return expect(company.admin.get(f"/v1/corporations/id/{company.id}"), 200)["plan"]
+
+    assert within(150, lambda: plan() == "FREE")
+
+
+def test_a_migration_that_fails_rolls_the_update_back(
+    deployment: Deployment, http: httpx.Client, tmp_path: Path
+) -> None:
+    before = client("lambda").get_alias(FunctionName=deployment.physical("MigrateFunction"), Name="live")[
+        "FunctionVersion"
+    ]
+    built = deployment.built_with(tmp_path / "third", "9002_broken.sql", "CREATE TABLE a (); CREATE TABEL b ();")
+    with pytest.raises(DeployError):
+        deployment.deploy(built)
+    cloudformation = client("cloudformation")
+    (stack,) = cloudformation.describe_stacks(StackName=NAME)["Stacks"]
+    assert stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    told = json.dumps(
+        [e.get("ResourceStatusReason") for e in cloudformation.describe_stack_events(StackName=NAME)["StackEvents"]]
+    )
+    assert "9002_broken.sql failed" in told
+    assert "syntax error at or near" in told
+    assert "9002_broken.sql" not in applied(deployment)
+    after = client("lambda").get_alias(FunctionName=deployment.physical("MigrateFunction"), Name="live")[
+        "FunctionVersion"
+    ]
+    assert after == before
+    assert expect(http.get("/health"), 200) == {"status": "ok"}
+    found_company(http)
+
+
+def test_a_deleted_stack_leaves_the_films_the_keys_and_the_data(deployment: Deployment) -> None:
+    bucket, keys = deployment.physical("VideoBucket"), deployment.physical("JwtKeys")
+    key = f"tests/{uuid.uuid4().hex}"
+    client("s3").put_object(Bucket=bucket, Key=key, Body=base64.b64encode(b"kept"))
+    schema = applied(deployment)
+    cloudformation = client("cloudformation")
+    cloudformation.delete_stack(StackName=NAME)
+    cloudformation.get_waiter("stack_delete_complete").wait(
+        StackName=NAME, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
+    )
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        client("lambda").get_function(FunctionName=deployment.physical("AuthFunction"))
+    assert client("s3").get_object(Bucket=bucket, Key=key)["Body"].read() == base64.b64encode(b"kept")
+    assert client("secretsmanager").get_secret_value(SecretId=keys)["SecretString"]
+    assert applied(deployment) == schema
