@@ -117,6 +117,19 @@ def _lost(candidate: psycopg.Connection[Row]) -> bool:
     return bool(poll.poll(0))
 
 
+def _close_around_snapshots() -> None:
+    """No connection lives on in a SnapStart snapshot: the server would have one client, and every restored copy would be it."""
+    try:
+        from snapshot_restore_py import register_after_restore, register_before_snapshot
+    except ImportError:  # Lambda's runtime brings it along; nothing else needs it
+        return
+    register_before_snapshot(close)
+    register_after_restore(close)
+
+
+_close_around_snapshots()
+
+
 @contextmanager
 def _reporting_loss() -> Iterator[None]:
     """Turn a lost or unreachable database into `Unavailable`, and let go of a connection that is of no more use."""
