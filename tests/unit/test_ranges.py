@@ -15,9 +15,9 @@ SECOND_LATER = "Sun, 06 Nov 1994 08:49:38 GMT"
 SECOND_BEFORE = "Sun, 06 Nov 1994 08:49:36 GMT"
 
 SIZES = st.integers(min_value=0, max_value=5 * 2**40)
-no_hurry = settings(deadline=None)  # a busy machine is no failure
-
 MOST = st.integers(min_value=1, max_value=200 * 2**20)
+
+no_hurry = settings(deadline=None)  # a busy machine is no failure
 
 
 @st.composite

@@ -1,6 +1,6 @@
 """Streams a response out of a managed Python runtime, through the runtime's own client.
 
-Lambda streams responses; its managed Python runtime does not yet (awslambdaric 4). But the client resolves `marshaller` and
+Lambda streams responses; its managed Python runtime does not yet (awslambdaric 2 to 4). But the client resolves `marshaller` and
 `post_invocation_result` on its class at each invocation, the first of which is documented as the function author's to
 replace. `install` replaces both, so that the loop, the logging, the init errors, X-Ray and SnapStart remain AWS's own code. The format on the wire:
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming
@@ -25,6 +25,8 @@ MOST_PRELUDE = 16 * 1024 - len(DELIMITER)
 MOST_BUFFERED = 6_291_556
 # A stream that the function's deadline would cut off ends so long before it, as a failure that says so (seconds).
 BEFORE_DEADLINE = 0.5
+# The platform acknowledges a whole response at once; it is not waited for longer than this (seconds).
+ACKNOWLEDGED_WITHIN = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -106,23 +108,30 @@ def buffered(response: Streamed, request_id: str) -> dict[str, Any]:
 
 def install() -> None:
     """Make the runtime client of this process stream what a handler returns as `Streamed`; everything else goes its usual way."""
-    from awslambdaric.lambda_runtime_client import BaseLambdaRuntimeClient
+    from awslambdaric import lambda_runtime_client
     from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
+
+    # Before awslambdaric 4 there was one class, without a base of its own.
+    found = getattr(lambda_runtime_client, "BaseLambdaRuntimeClient", None) or lambda_runtime_client.LambdaRuntimeClient
 
     class Marshaller(LambdaMarshaller):  # type: ignore[misc]  # awslambdaric has no types
         def marshal_response(self, response: object) -> tuple[Any, str]:
             if isinstance(response, Streamed):
-                response.prelude()  # headers that do not fit fail here, where the client posts an error
-                response.begin()
+                try:
+                    response.prelude()  # headers that do not fit fail here, where the client posts an error
+                    response.begin()
+                except BaseException:
+                    response.close()
+                    raise
                 return response, CONTENT_TYPE
             marshalled: tuple[Any, str] = super().marshal_response(response)
             return marshalled
 
-    post = BaseLambdaRuntimeClient.post_invocation_result
+    post = found.post_invocation_result
 
     def post_invocation_result(client: Any, invoke_id: str, result: object, *more: Any, **named: Any) -> None:
         if isinstance(result, Streamed):
-            # The content type comes first, then, since awslambdaric 4.1, an id to be echoed.
+            # The content type comes first, then, since awslambdaric 4.0.2, an id to be echoed.
             _send(
                 client.lambda_runtime_address,
                 invoke_id,
@@ -132,8 +141,8 @@ def install() -> None:
         else:
             post(client, invoke_id, result, *more, **named)
 
-    BaseLambdaRuntimeClient.marshaller = Marshaller()
-    BaseLambdaRuntimeClient.post_invocation_result = post_invocation_result
+    found.marshaller = Marshaller()
+    found.post_invocation_result = post_invocation_result
 
 
 def running_in_lambda() -> bool:
@@ -163,7 +172,7 @@ def _send(address: str, invoke_id: str, response: Streamed, invocation_id: str |
             _send_chunk(connection, response.prelude() + DELIMITER)
             trailers = _send_body(connection, response)
             connection.sendall(b"0\r\n" + trailers + b"\r\n")
-            connection.settimeout(5.0)
+            connection.settimeout(ACKNOWLEDGED_WITHIN)
             connection.recv(4096)  # the acknowledgement, whose text says nothing more
     except TimeoutError:
         logger.warning("the Runtime API did not acknowledge the stream")
@@ -194,14 +203,14 @@ def _send_body(connection: socket.socket, response: Streamed) -> bytes:
     chunk = response.first
     while chunk:
         _send_chunk(connection, chunk)
-        if time.monotonic() > response.deadline:
-            logger.warning("the stream is cut off: the function's time is up")
-            return _trailers(DeadlineError("the function's time is up"))
         try:
             chunk = next((more for more in response.chunks if more), None)
         except Exception as failure:
             logger.exception("the stream broke off")
             return _trailers(failure)
+        if chunk and time.monotonic() > response.deadline:
+            logger.warning("the stream is cut off: the function's time is up")
+            return _trailers(DeadlineError("the function's time is up"))
     return b""
 
 
