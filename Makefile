@@ -61,6 +61,10 @@ migrate: $(RUN) ## Bring a deployed stack's schema up to date: make migrate STAC
 rotate-keys: $(RUN) ## Sign a deployed stack's tokens with a new key, ten minutes from now: make rotate-keys STACK=vms-prod
 	@exec $(PYTHON) -m local rotate-keys $(STACK)
 
+.PHONY: checkov
+checkov: $(DEV) ## Look the template over with checkov, in an environment of its own
+	@$(VENV)/bin/uvx --quiet --from checkov==3.3.30 checkov -f template.yaml
+
 EMULATOR := .venv-emulator
 
 $(EMULATOR)/.installed: tests/emulator/requirements.txt $(DEV)
@@ -68,6 +72,14 @@ $(EMULATOR)/.installed: tests/emulator/requirements.txt $(DEV)
 	@$(PYTHON) -m venv --clear $(EMULATOR)
 	@$(EMULATOR)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/emulator/requirements.txt
 	@touch $@
+
+.PHONY: sam-local
+sam-local: $(DEV) ## Build with sam and serve with sam local start-api, in Docker, against the local PostgreSQL and S3 (PORT=…)
+	@exec $(PYTHON) -m local.sam
+
+.PHONY: test-sam-local
+test-sam-local: $(DEV) ## The end-to-end tests over sam local
+	@TEST_SAM_LOCAL=1 exec $(PYTHON) -m pytest tests/sam_local
 
 .PHONY: test-emulator
 test-emulator: $(DEV) $(EMULATOR)/.installed ## Deploy to an emulator of AWS (AWS_ENDPOINT_URL, or one of its own) and test there

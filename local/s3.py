@@ -55,10 +55,13 @@ class S3:
     pid: int
     process: "subprocess.Popen[bytes] | None" = None
 
-    def request(self, method: str, key: str = "", body: bytes = b"") -> urllib3.BaseHTTPResponse:
+    def request(
+        self, method: str, key: str = "", body: bytes = b"", *, content_type: str = ""
+    ) -> urllib3.BaseHTTPResponse:
         """Send a signed request about a key of the bucket, or about the bucket itself. `key` is percent-encoded already."""
         url = f"{self.endpoint}/{self.bucket}" + (f"/{key}" if key else "")
-        request = AWSRequest(method=method, url=url, data=body)
+        headers = {"Content-Type": content_type} if content_type else {}
+        request = AWSRequest(method=method, url=url, data=body, headers=headers)
         S3SigV4Auth(Credentials(self.access_key, self.secret_key), "s3", self.region).add_auth(request)
         return _http.request(method, url, body=body, headers=dict(request.headers.items()))
 

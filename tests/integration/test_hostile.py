@@ -80,7 +80,7 @@ class Hostile:
         if self.random.random() < 0.1:
             headers["Authorization"] = self.random.choice(AUTHORIZATIONS)
         content = self.body(method, resource) if method in {"POST", "PUT"} else None
-        raw = {name: value.encode() for name, value in headers.items()}
+        raw = {name.encode(): value.encode() for name, value in headers.items()}
         return httpx.Request(method, f"http://localhost{path}", headers=raw, content=content)
 
     def segment(self) -> str:

@@ -1,0 +1,68 @@
+"""The end-to-end suite over `sam local start-api`: `make test-sam-local`, where Docker is."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import free_port, read_environment, stop_runner
+
+ROOT = Path(__file__).parents[2]
+# What sam local does not do as API Gateway does.
+NOT_AS_API_GATEWAY = {
+    "tests/e2e/test_service.py::test_an_unknown_path_or_method_is_404": "answers 403, and makes no gateway responses",
+    "tests/e2e/test_http_files.py::test_the_requests_of_a_file_are_answered_as_it_says[service]": "answers 403 to an unknown path",
+    "tests/e2e/test_corporations.py::test_bodies_that_are_no_json_object": "fails on a body that is not UTF-8",
+    "tests/e2e/test_corporations.py::test_any_name_works_in_a_path[slash]": "decodes %2F before it matches the path",
+}
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """What `python -m local.sam` says of itself, once it serves."""
+    if "TEST_SAM_LOCAL" not in os.environ:
+        pytest.skip("`make test-sam-local` runs the end-to-end suite over sam local, in Docker")
+    settings = {**os.environ, "PORT": str(free_port()), "LOCAL_DIR": str(tmp_path / "local"), "BCRYPT_COST": "4"}
+    log = tmp_path / "sam.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local.sam"], cwd=ROOT, env=settings, stdout=output, stderr=output
+        )
+    try:
+        deadline = time.monotonic() + 600
+        while not answers(int(settings["PORT"])):
+            assert process.poll() is None, log.read_text("utf-8", "replace")[-4000:]
+            assert time.monotonic() < deadline, log.read_text("utf-8", "replace")[-4000:]
+            time.sleep(1)
+        yield {**os.environ, **read_environment(tmp_path / "local" / "env")}
+    finally:
+        stop_runner(process)
+
+
+def answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=120).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_the_end_to_end_suite_passes_over_sam_local(
+    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    skipped = [f"--deselect={test}" for test in NOT_AS_API_GATEWAY]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/e2e", "-q", "--tb=short", "-p", "no:cacheprovider", *skipped],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    with capsys.disabled():
+        print("\n  e2e:", done.stdout.strip().rpartition("\n")[2])
+    assert done.returncode == 0, done.stdout[-20_000:]
