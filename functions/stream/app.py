@@ -26,13 +26,23 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     request_id = event["requestContext"].get("requestId") or context.aws_request_id
     with request_log(request_id, context.aws_request_id, event.get("resource")):
         try:
-            response = respond(event, context.get_remaining_time_in_millis() / 1000)
+            return sent(respond(event, context.get_remaining_time_in_millis() / 1000), request_id)
         except Problem as failure:
             response = streaming.problem(failure, request_id, body=event["httpMethod"] != "HEAD")
         except Exception:  # noqa: BLE001 - the last resort: the caller gets 500, the log gets the rest
             logger.exception("unforeseen failure")
             response = streaming.problem(Internal(), request_id, body=event["httpMethod"] != "HEAD")
-        return streaming.buffered(response, request_id) if stream_settings().buffered else response
+        return sent(response, request_id)
+
+
+def sent(response: Streamed, request_id: str) -> Any:
+    """The response in the form that this platform takes. Raises `StorageFailed` when it must be whole and breaks in the middle."""
+    if not stream_settings().buffered:
+        return response
+    try:
+        return streaming.buffered(response, request_id)
+    except storage.Broken:
+        raise StorageFailed from None  # nothing has left yet: this can still be said
 
 
 def respond(event: dict[str, Any], seconds: float) -> Streamed:
