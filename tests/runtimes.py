@@ -41,7 +41,9 @@ def fetch(release: str, cache: Path) -> Path:
         command += ["--python-version", f"{python[0]}.{python[1]}", f"awslambdaric=={release}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode:
-            raise Unavailable(f"awslambdaric {release} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+            raise Unavailable(
+                f"awslambdaric {release} cannot be fetched from the package index: {done.stderr.strip().splitlines()[-1]}"
+            )
         if python != sys.version_info[:2]:
             for compiled in fetch(_CLIENT_OF[release], cache).glob("runtime_client*"):
                 shutil.copy(compiled, f"{scratch}/new")

@@ -50,8 +50,6 @@ def resolve(wanted: Wanted, size: int, most: int) -> Span | None:
     """The part to answer with, at most `most` bytes of it (a shorter part is allowed, section 15.3.7); None: unsatisfiable."""
     if wanted.suffix is not None:
         start, end = max(0, size - wanted.suffix), size - 1
-        if wanted.suffix == 0:
-            return None
     else:
         start, end = wanted.start, size - 1 if wanted.end is None else min(wanted.end, size - 1)
     if start >= size:
