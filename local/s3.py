@@ -63,7 +63,10 @@ class S3:
         headers = {"Content-Type": content_type} if content_type else {}
         request = AWSRequest(method=method, url=url, data=body, headers=headers)
         S3SigV4Auth(Credentials(self.access_key, self.secret_key), "s3", self.region).add_auth(request)
-        return _http.request(method, url, body=body, headers=dict(request.headers.items()))
+        # A file may take its time on a busy disk; an empty request may not.
+        return _http.request(
+            method, url, body=body, headers=dict(request.headers.items()), timeout=60.0 if body else 5.0
+        )
 
     def stop(self) -> None:
         """End the server and wait until it is gone."""
