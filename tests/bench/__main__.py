@@ -103,17 +103,19 @@ def measure_work(service: Service, work: Work) -> list[Row]:
     """A row for each number of connections; for the first of them also what its handler and the runner take."""
     rows: list[Row] = []
     for connections in CONNECTIONS:
+        once = work.fresh is not None
+        warm = service.run(_requests(work, 500), connections, min(1.0, SECONDS), once=once)
         start = service.log_end()
-        if work.fresh is None:
-            cell = service.cell(work.requests, connections)
-        else:
-            rate = service.run(work.fresh(500), connections, min(1.0, SECONDS), once=True).requests_per_second
-            most = int(rate * SECONDS * 1.5) + 100
-            cell = Cell([service.run(work.fresh(most), connections, once=True) for _ in range(REPEATS)])
+        most = int(warm.requests_per_second * SECONDS * 1.5) + 100
+        cell = Cell([service.run(_requests(work, most), connections, once=once) for _ in range(REPEATS)])
         rows.append(_work_row(work, connections, cell))
         if connections == 1:
             rows += _time_rows(work, cell, service.log_since(start))
     return rows
+
+
+def _requests(work: Work, count: int) -> Sequence[str]:
+    return work.requests if work.fresh is None else work.fresh(count)
 
 
 def _work_row(work: Work, connections: int, cell: Cell) -> Row:
@@ -294,7 +296,7 @@ def main() -> None:
         rows += memory_rows(service)
         progress("a million rows")
         rows += measure_scale(service)
-    print(f"\n{table(rows)}\n")
+    print(f"\n{table(rows)}\n\n{service.noise()}")
     print(
         "The reference is another server on another machine: a ratio to it means something on a like machine alone. S3's own are of this run. "
         "A view is a GET of one byte by a user of a video that it has not seen: it asks S3 and grants points. "

@@ -26,9 +26,24 @@ def descendants(parent: int) -> list[int]:
     return found
 
 
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time that the processes have used together, in steps of 10 ms."""
-    return sum(int(fields[11]) + int(fields[12]) for pid in pids if (fields := _stat(pid))) / _TICKS
+def cpu_seconds(pids: Iterable[int]) -> dict[int, float]:
+    """User and system time that each of the processes has used so far, in steps of 10 ms; those that are gone are missing."""
+    return {pid: (int(fields[11]) + int(fields[12])) / _TICKS for pid in pids if (fields := _stat(pid))}
+
+
+def busy_seconds() -> float:
+    """What all processors together have spent on anything so far, a hypervisor's other guests included; 0 where nobody tells."""
+    try:
+        fields = (PROC / "stat").read_text("ascii").split("\n", 1)[0].split()[1:]
+    except OSError:
+        return 0.0
+    user, nice, system, _idle, _waiting, interrupts, soft, steal = (int(field) for field in fields[:8])
+    return (user + nice + system + interrupts + soft + steal) / _TICKS
+
+
+def cores() -> int:
+    """How many processors may be used."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_mib(pid: int) -> tuple[float, float]:
@@ -62,11 +77,10 @@ def machine() -> str:
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
         model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     load = os.getloadavg()[0]
     return (
-        f"{model}, {cores} cores, {gib:.0f} GiB, {platform.system()} {platform.release()}, "
+        f"{model}, {cores()} cores, {gib:.0f} GiB, {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, load before the start {load:.2f}"
     )
 

@@ -20,7 +20,7 @@ import bcrypt
 import psycopg
 
 from tests.bench import processes
-from tests.bench.figures import Cell, Sample
+from tests.bench.figures import Sample, percentile
 
 ROOT = Path(__file__).parents[2]
 # Seconds that each run of a cell takes, how often it is repeated, and how long it is warmed up before.
@@ -85,6 +85,9 @@ class Service:
         self.directory = directory
         self.pid = process.pid
         self.load = load
+        self.others: list[
+            float
+        ] = []  # what share of the processors each run of the load left to processes that have no part in it
         self.environment = dict(
             line.split("=", 1) for line in (directory / "env").read_text("utf-8").splitlines() if "=" in line
         )
@@ -129,17 +132,25 @@ class Service:
         self, requests: Sequence[str], connections: int, seconds: float = SECONDS, *, url: str = "", **more: bool
     ) -> Sample:
         """One run of the load, with the CPU time that each group of processes used meanwhile."""
-        groups = self.groups()
-        before = {name: processes.cpu_seconds(pids) for name, pids in groups.items()}
+        busy, began = processes.busy_seconds(), time.perf_counter()
+        before = processes.cpu_seconds(pid for pids in self.groups().values() for pid in pids)
         self.load.begin(url or self.url, requests, connections, seconds, **more)
         result = self.load.finish()
-        cpu = {name: processes.cpu_seconds(pids) - before[name] for name, pids in groups.items()}
+        # A process that has come since counts whole; one that has gone does not count.
+        cpu = {
+            name: sum(used - before.get(pid, 0.0) for pid, used in processes.cpu_seconds(pids).items())
+            for name, pids in self.groups().items()
+        }
+        others = processes.busy_seconds() - busy - sum(cpu.values())
+        self.others.append(max(others, 0.0) / (time.perf_counter() - began) / processes.cores())
         return Sample(**result, cpu=cpu)
 
-    def cell(self, requests: Sequence[str], connections: int) -> Cell:
-        """Warm up, then repeat."""
-        self.run(requests, connections, min(1.0, SECONDS))
-        return Cell([self.run(requests, connections) for _ in range(REPEATS)])
+    def noise(self) -> str:
+        """How busy the machine was with other things."""
+        return (
+            f"Processes that have no part in it used {percentile(self.others, 50):.0%} of the processors during the median run, and "
+            f"{max(self.others):.0%} during the worst: above a few per cent, only ratios within this run mean something."
+        )
 
     # Data.
 

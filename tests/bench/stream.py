@@ -188,7 +188,7 @@ def main() -> None:
             f"{REPEATS} runs of {SECONDS:g} s in each cell, medians; spread is (greatest - least) / median.", flush=True
         )
         results = measure(service, SIZES, CONNECTIONS)
-    print(f"\n{table(rows(results))}\n")
+    print(f"\n{table(rows(results))}\n\n{service.noise()}")
     print(
         "The reference is another server on another machine (httpx streams, files from nginx): its ratio means something on a like machine alone. "
         "S3's own figures are of this run, each measured right after the one beside it; client, runner, workers and S3 share the cores."
