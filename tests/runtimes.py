@@ -1,16 +1,22 @@
-"""The real awslambdaric in processes of its own: the installed release, and older ones that are fetched once and kept in pytest's cache."""
+"""The real awslambdaric, in this process and in its own: the installed release, and older ones, fetched once and kept in pytest's cache."""
 
+import http.client
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Protocol, Self
 
 import pytest
+from awslambdaric import bootstrap, lambda_runtime_client
 
-from tests.runtime_api import Invocation, RuntimeApi
+from tests.runtime_api import PREFIX, Invocation, RuntimeApi
 
 ROOT = Path(__file__).parents[1]
 INSTALLED = "installed"
@@ -51,6 +57,13 @@ def fetch(release: str, cache: Path) -> Path:
     return directory
 
 
+class Runtime(Protocol):
+    """Where the handler runs."""
+
+    def invoke(self, event: object, **more: Any) -> Invocation:
+        """Give it an event."""
+
+
 class Worker:
     """A process of awslambdaric that runs `handler` (`module.function`), as Lambda starts one."""
 
@@ -82,6 +95,58 @@ class Worker:
     def invoke(self, event: object, **more: object) -> Invocation:
         assert self.process.poll() is None, f"the worker has ended:\n{self.log.read_text('utf-8')[-2000:]}"
         return self.api.invoke(event, **more)
+
+
+class PlainClient:
+    """Posts as awslambdaric's compiled client does, which reads its address once for the whole process."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def post_invocation_result(self, request_id: str, result: bytes, content_type: str, *_: object) -> None:
+        self._post(f"{request_id}/response", result, content_type)
+
+    def post_error(self, request_id: str, error: str, *_: object) -> None:
+        self._post(f"{request_id}/error", error.encode(), "application/json")
+
+    def _post(self, path: str, body: bytes, content_type: str) -> None:
+        connection = http.client.HTTPConnection(self.address)
+        connection.request("POST", f"{PREFIX}invocation/{path}", body, {"Content-Type": content_type})
+        assert connection.getresponse().read()
+        connection.close()
+
+
+class ThisProcess:
+    """Handles each event in a thread of its own, by awslambdaric's code for one event."""
+
+    def __init__(self, api: RuntimeApi, handler: Callable[[dict[str, Any], Any], object]) -> None:
+        self.api = api
+        self.handler = handler
+        self.client = lambda_runtime_client.LambdaRuntimeClient(api.address)
+        self.threads: list[threading.Thread] = []
+
+    def invoke(self, event: object, **more: Any) -> Invocation:
+        invocation = self.api.expect(Invocation(event, **more))
+        thread = threading.Thread(target=self._handle, args=(invocation,))
+        self.threads.append(thread)
+        thread.start()
+        return invocation
+
+    def _handle(self, invocation: Invocation) -> None:
+        bootstrap.handle_event_request(
+            self.client,
+            self.handler,
+            invocation.request_id,
+            json.dumps(invocation.event).encode(),
+            "application/json",
+            None,
+            None,
+            "arn:aws:lambda:us-east-1:123456789012:function:test",
+            int((time.time() + invocation.seconds) * 1000),
+            None,
+            bootstrap.StandardLogSink(),
+            invocation.invocation_id,
+        )
 
 
 def directory_of(release: str, config: pytest.Config) -> Path | None:

@@ -4,7 +4,6 @@ In this process, for coverage, awslambdaric's own handling of an event runs, and
 """
 
 import base64
-import http.client
 import json
 import socket
 import threading
@@ -12,15 +11,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
-from awslambdaric import bootstrap, lambda_runtime_client
+from awslambdaric import lambda_runtime_client
 
 from tests.integration import streaming_handler
 from tests.integration.streaming_handler import BLOCK
-from tests.runtime_api import PATIENCE, PREFIX, Invocation, Post, RuntimeApi
-from tests.runtimes import INSTALLED, OLDER, Worker, directory_of
+from tests.runtime_api import PATIENCE, PREFIX, Post, RuntimeApi
+from tests.runtimes import INSTALLED, OLDER, PlainClient, Runtime, ThisProcess, Worker, directory_of
 from vms import streaming
 from vms.streaming import Streamed
 
@@ -28,64 +27,6 @@ MIB = 1024 * 1024
 HERE = Path(__file__).parent
 DELIMITER = b"\0" * 8
 IN_PROCESS = "this process"
-
-
-class Runtime(Protocol):
-    """Where the handler runs."""
-
-    def invoke(self, event: object, **more: Any) -> Invocation:
-        """Give it an event."""
-
-
-class PlainClient:
-    """Posts as awslambdaric's compiled client does, which reads its address once for the whole process."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-
-    def post_invocation_result(self, request_id: str, result: bytes, content_type: str, *_: object) -> None:
-        self._post(f"{request_id}/response", result, content_type)
-
-    def post_error(self, request_id: str, error: str, *_: object) -> None:
-        self._post(f"{request_id}/error", error.encode(), "application/json")
-
-    def _post(self, path: str, body: bytes, content_type: str) -> None:
-        connection = http.client.HTTPConnection(self.address)
-        connection.request("POST", f"{PREFIX}invocation/{path}", body, {"Content-Type": content_type})
-        assert connection.getresponse().read()
-        connection.close()
-
-
-class ThisProcess:
-    """Handles each event in a thread of its own, by awslambdaric's code for one event."""
-
-    def __init__(self, api: RuntimeApi) -> None:
-        self.api = api
-        self.client = lambda_runtime_client.LambdaRuntimeClient(api.address)
-        self.threads: list[threading.Thread] = []
-
-    def invoke(self, event: object, **more: Any) -> Invocation:
-        invocation = self.api.expect(Invocation(event, **more))
-        thread = threading.Thread(target=self._handle, args=(invocation,))
-        self.threads.append(thread)
-        thread.start()
-        return invocation
-
-    def _handle(self, invocation: Invocation) -> None:
-        bootstrap.handle_event_request(
-            self.client,
-            streaming_handler.handler,
-            invocation.request_id,
-            json.dumps(invocation.event).encode(),
-            "application/json",
-            None,
-            None,
-            "arn:aws:lambda:us-east-1:123456789012:function:test",
-            int((time.time() + invocation.seconds) * 1000),
-            None,
-            bootstrap.StandardLogSink(),
-            invocation.invocation_id,
-        )
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +37,7 @@ def this_process() -> Iterator[ThisProcess]:
         for name in ("marshaller", "post_invocation_result"):
             patch.setattr(base, name, getattr(base, name))  # to be put back, whatever `install` sets
         streaming.install()
-        runtime = ThisProcess(api)
+        runtime = ThisProcess(api, streaming_handler.handler)
         yield runtime
         for thread in runtime.threads:
             thread.join(PATIENCE)
