@@ -82,7 +82,7 @@ def http(service: Service) -> Iterator[httpx.Client]:
     # Where a whole answer is buffered, API Gateway sends bytes as bytes only to a client that accepts such a type before others.
     buffered = service.environment.get("STREAM_MODE") == "buffered"
     headers = {"Accept": "video/mp4"} if buffered else {}
-    with httpx.Client(base_url=service.url, headers=headers, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=service.url, headers=headers, timeout=300, trust_env=False) as client:
         yield client
 
 
