@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,8 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint of AWS_ENDPOINT_URL, or of an emulator that is started for the session; every AWS client here uses it."""
     if "TEST_EMULATOR" not in os.environ:
         pytest.skip("`make test-emulator` deploys the stack and runs these")
+    if sys.version_info[:2] != (3, 13):
+        pytest.fail("the layers' packages are built for Python 3.13, under which the emulator must run them")
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in keys.items():

@@ -32,6 +32,7 @@ def running(directory: Path) -> Iterator[str]:
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "AUTH": "true",
+        "MINISTACK_WORKER_THREADS": "256",  # a function that reads from S3 takes two: 64 at once would starve 64 threads
     }
     python = Path(os.environ.get("EMULATOR_VENV", ROOT / ".venv-emulator")) / "bin" / "python"
     with (directory / "log").open("wb") as log:

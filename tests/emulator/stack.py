@@ -5,6 +5,7 @@ template.yaml is deployed as it stands but for what an emulator cannot do, and a
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import tomllib
@@ -139,7 +140,8 @@ def _sam(*arguments: str) -> None:
         **os.environ,
         "SAM_CLI_TELEMETRY": "0",
         "PATH": f"{tools}:{os.environ['PATH']}",
-        "PYTHON": sys.executable,
+        "PYTHON": sys.executable,  # the layers' Makefiles compile with it
+        "MACHINE": platform.machine(),
     }
     command: list[str | Path] = [tools / "sam", *arguments, "--config-file", str(ROOT / "samconfig.toml")]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
