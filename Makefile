@@ -41,6 +41,11 @@ $(DEV): requirements.lock $(VENV)/pyvenv.cfg
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $(RUN) $(DEV)
 
+# Older releases of Lambda's runtime client, for the tests; without them (no wheel here, no network) those tests are skipped.
+RUNTIMES := $(VENV)/.runtimes
+$(RUNTIMES): tests/runtimes.py $(wildcard tests/awslambdaric/*.txt) $(DEV)
+	@if $(PYTHON) -m tests.runtimes; then touch $(RUNTIMES); fi
+
 .PHONY: run
 run: $(RUN) ## Serve everything on http://localhost:3000 (PORT=…), with demo data, in .local/
 	@exec $(PYTHON) -m local run
@@ -50,7 +55,7 @@ invoke: $(RUN) ## Invoke a function: make invoke FUNCTION=plan_expiry EVENT=even
 	@exec $(PYTHON) -m local invoke $(FUNCTION) $(EVENT)
 
 .PHONY: test
-test: $(DEV) ## Run all tests; what is skipped is printed with its reason
+test: $(DEV) $(RUNTIMES) ## Run all tests; what is skipped is printed with its reason
 	@exec $(PYTHON) -m pytest
 
 .PHONY: migrate
@@ -86,7 +91,7 @@ test-emulator: $(DEV) $(EMULATOR)/.installed ## Deploy to an emulator of AWS (AW
 	@TEST_EMULATOR=1 exec $(PYTHON) -m pytest tests/emulator
 
 .PHONY: check
-check: $(DEV) ## Formatting, lint, types, the template, and the tests with coverage
+check: $(DEV) $(RUNTIMES) ## Formatting, lint, types, the template, and the tests with coverage
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy

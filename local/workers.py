@@ -7,6 +7,8 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -247,11 +249,17 @@ def worker_environment(function: Function, settings: Mapping[str, str], port: in
             "LAMBDA_TASK_ROOT": str(function.directory),
             "LAMBDA_RUNTIME_DIR": str(Path(sys.prefix)),
             "_HANDLER": function.handler,
-            "PYTHONPATH": os.pathsep.join(str(path) for path in function.python_path),
+            "PYTHONPATH": os.pathsep.join(str(path) for path in (*function.python_path, *_client())),
             "LANG": "C.UTF-8",
             "TZ": ":UTC",
         }
     )
+
+
+@cache
+def _client() -> tuple[Path, ...]:
+    """Where a worker finds its HTTP client of the Runtime API, if awslambdaric was not built with its own (it is for Linux alone)."""
+    return () if find_spec("runtime_client") else (Path(__file__).with_name("stand_in"),)
 
 
 def describe_exit(code: int) -> str:

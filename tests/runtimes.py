@@ -1,4 +1,4 @@
-"""The real awslambdaric, in this process and in its own: the installed release, and older ones, fetched once and kept in pytest's cache."""
+"""The real awslambdaric, in this process and in its own: the installed release, and older ones beside it (`make` fetches them)."""
 
 import http.client
 import json
@@ -20,41 +20,47 @@ from tests.runtime_api import PREFIX, Invocation, RuntimeApi
 
 ROOT = Path(__file__).parents[1]
 INSTALLED = "installed"
+# The installed release on the pure Python client that the local runner brings along for systems without a compiled one.
+STAND_IN = "stand-in"
 # The newest release before each change of the client's methods. No release of 2 was built for Python 3.13, and its source needs the autotools:
 # there its Python code runs on the compiled HTTP client of 3.1.1, whose source differs in passing on one more header (the tenant's id) alone.
 OLDER = ("4.0.1", "3.1.1", "2.2.1")
 _CLIENT_OF = {"2.2.1": "3.1.1"}
 _LAST_PYTHON = {"2.2.1": (3, 12)}
+_PINS = ROOT / "tests" / "awslambdaric"
 
 
-class Unavailable(Exception):
-    """A release cannot be fetched here; the message says why."""
+DIRECTORY = Path(sys.prefix) / "share" / "awslambdaric"
 
 
-def fetch(release: str, cache: Path) -> Path:
-    """The directory that holds this release of awslambdaric; it is fetched unless the cache has it.
+def fetch(release: str) -> Path:
+    """Install this release where the tests look for it, unless it is there; returns its directory.
 
     Raises:
-        Unavailable: there is no network, or no wheel for this machine.
+        subprocess.CalledProcessError: there is no network, or no wheel for this machine; pip has said so.
     """
-    directory = cache / f"{release}-cp{sys.version_info.major}{sys.version_info.minor}"
+    directory = directory_of(release)
     if directory.exists():
         return directory
     python = min(sys.version_info[:2], _LAST_PYTHON.get(release, sys.version_info[:2]))
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=DIRECTORY) as scratch:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--retries", "1", "--timeout", "10", "--only-binary", ":all:", "--target", f"{scratch}/new"]
-        command += ["--python-version", f"{python[0]}.{python[1]}", f"awslambdaric=={release}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        if done.returncode:
-            raise Unavailable(
-                f"awslambdaric {release} cannot be fetched from the package index: {done.stderr.strip().splitlines()[-1]}"
-            )
+        command += ["--only-binary", ":all:", "--python-version", f"{python[0]}.{python[1]}"]
+        command += ["--target", f"{scratch}/new", "--require-hashes", "-r", str(_PINS / f"{release}.txt")]
+        subprocess.run(command, timeout=120, check=True)
         if python != sys.version_info[:2]:
-            for compiled in fetch(_CLIENT_OF[release], cache).glob("runtime_client*"):
+            for compiled in fetch(_CLIENT_OF[release]).glob("runtime_client*"):
                 shutil.copy(compiled, f"{scratch}/new")
         Path(scratch, "new").rename(directory)
     return directory
+
+
+def directory_of(release: str) -> Path:
+    """Where a release lies, or would."""
+    if release == STAND_IN:
+        return ROOT / "local" / "stand_in"
+    return DIRECTORY / f"{release}-cp{sys.version_info.major}{sys.version_info.minor}"
 
 
 class Runtime(Protocol):
@@ -149,11 +155,16 @@ class ThisProcess:
         )
 
 
-def directory_of(release: str, config: pytest.Config) -> Path | None:
-    """Where a release lies, None being the environment's own; the test is skipped where it cannot be had."""
+def found(release: str) -> Path | None:
+    """What to put before a worker's path, None for the installed release; the test is skipped where this one was not fetched."""
     if release == INSTALLED:
         return None
-    try:
-        return fetch(release, config.cache.mkdir("awslambdaric") if config.cache else Path(tempfile.mkdtemp()))
-    except (Unavailable, subprocess.TimeoutExpired) as failure:
-        pytest.skip(str(failure))
+    directory = directory_of(release)
+    if not directory.exists():
+        pytest.skip(f"awslambdaric {release} is not there: `make .venv/.runtimes` fetches it")
+    return directory
+
+
+if __name__ == "__main__":
+    for older in OLDER:
+        fetch(older)
