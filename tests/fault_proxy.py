@@ -4,6 +4,7 @@ Each new connection takes the next fault of a list; when the list is empty, conn
 """
 
 import contextlib
+import select
 import socket
 import threading
 from collections import deque
@@ -42,6 +43,7 @@ class FaultProxy:
         self.connections = 0
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._clients: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0.05)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -56,6 +58,17 @@ class FaultProxy:
             thread.join()
         self._listener.close()
 
+    def reset(self) -> None:
+        """Forget all faults, and end the connections that stand."""
+        self.faults.clear()
+        for client in tuple(self._clients):
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+        self.connections = 0
+
     def _accept(self) -> None:
         while not self._over.is_set():
             with contextlib.suppress(TimeoutError):
@@ -67,13 +80,17 @@ class FaultProxy:
                 thread.start()
 
     def _serve(self, client: socket.socket, fault: Fault | None) -> None:
-        with client, contextlib.suppress(OSError):
-            if fault is not None and fault.after is None:
-                client.recv(65536)
-                self._happen(client, fault)
-                return
-            with socket.create_connection(self.target) as server:
-                self._pass(client, server, fault)
+        self._clients.add(client)
+        try:
+            with client, contextlib.suppress(OSError):
+                if fault is not None and fault.after is None:
+                    client.recv(65536)
+                    self._happen(client, fault)
+                    return
+                with socket.create_connection(self.target) as server:
+                    self._pass(client, server, fault)
+        finally:
+            self._clients.discard(client)
 
     def _pass(self, client: socket.socket, server: socket.socket, fault: Fault | None) -> None:
         passed = 0
@@ -89,8 +106,6 @@ class FaultProxy:
             passed += len(data)
 
     def _pieces(self, *ends: socket.socket) -> Iterator[tuple[socket.socket, bytes]]:
-        import select
-
         while not self._over.is_set():
             for source in select.select(ends, [], [], 0.05)[0]:
                 data = source.recv(65536)

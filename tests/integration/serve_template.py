@@ -1,7 +1,11 @@
-"""Serves the template of a directory with nothing around it: `python serve_template.py DIRECTORY`. Prints the port; ends with its input."""
+"""Serves the template of a directory with nothing around it: `python serve_template.py DIRECTORY`. Prints the port; ends with its input.
+
+The functions get the settings that they declare from this process's environment, and the variables that WORKERS holds as JSON.
+"""
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -16,9 +20,8 @@ def _print(line: str) -> None:
 
 
 async def main(directory: Path) -> None:
-    server = Server(
-        template.load(directory / "template.yaml"), {"FIXED": "by the runner"}, {"AWS_REGION": "eu-west-1"}, _print
-    )
+    always = json.loads(os.environ.get("WORKERS") or '{"AWS_REGION": "eu-west-1"}')
+    server = Server(template.load(directory / "template.yaml"), {"FIXED": "by the runner"}, always, _print)
     sockets = listening_sockets(0)
     await server.listen(sockets)
     invoke_port = await server.listen_for_invocations("token")

@@ -19,6 +19,14 @@ from vms import storage
 pytestmark = pytest.mark.usefixtures("environment")
 
 MIB = 1024 * 1024
+# Short, so that the tests are; long enough for a busy machine.
+TIME_OUTS = {
+    "S3_CONNECT_TIMEOUT_SECONDS": "1.5",
+    "S3_FIRST_BYTE_TIMEOUT_SECONDS": "1.5",
+    "S3_IDLE_TIMEOUT_SECONDS": "1.5",
+}
+# What a broken stream looks like, in this process and over HTTP.
+BROKEN = (storage.Broken, httpx.RemoteProtocolError)
 BODY = os.urandom(3 * MIB)
 
 
@@ -52,15 +60,10 @@ def video(acme: Company, key: str) -> int:
 
 @pytest.fixture
 def proxy(services: Services, environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """Stands between the function and S3; time-outs are short, so that the tests are."""
+    """Stands between the function and S3."""
     parts = urlsplit(services.storage.endpoint)
     between = FaultProxy((str(parts.hostname), int(parts.port or 80)))
-    for name, value in {
-        "AWS_ENDPOINT_URL_S3": between.url,
-        "S3_CONNECT_TIMEOUT_SECONDS": "0.3",
-        "S3_FIRST_BYTE_TIMEOUT_SECONDS": "0.4",
-        "S3_IDLE_TIMEOUT_SECONDS": "0.4",
-    }.items():
+    for name, value in {"AWS_ENDPOINT_URL_S3": between.url, **TIME_OUTS}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(storage, "RETRY_AFTER", (0.01, 0.02))
     storage.close()
@@ -111,7 +114,7 @@ def test_a_broken_slice_is_resumed_within_its_bounds(viewer: Person, video: int,
 
 def test_a_body_that_breaks_too_often_ends_as_a_failure(viewer: Person, video: int, proxy: FaultProxy) -> None:
     proxy.faults.extend(Fault("close", after=MIB // 4) for _ in range(1 + storage.RESUMES))
-    with pytest.raises(storage.Broken):
+    with pytest.raises(BROKEN):
         stream(viewer, video)
     assert proxy.connections == 1 + storage.RESUMES
     assert granted(viewer, video)  # its first bytes had come
@@ -131,7 +134,7 @@ def test_an_object_replaced_in_the_middle_ends_the_stream_as_a_failure(
     viewer: Person, video: int, key: str, proxy: FaultProxy, services: Services
 ) -> None:
     proxy.faults.append(Fault("close", after=MIB, meanwhile=replace(services, key, os.urandom(len(BODY)))))
-    with pytest.raises(storage.Broken):
+    with pytest.raises(BROKEN):
         stream(viewer, video)
 
 
@@ -139,7 +142,7 @@ def test_an_object_deleted_in_the_middle_ends_the_stream_as_a_failure(
     viewer: Person, video: int, key: str, proxy: FaultProxy, services: Services
 ) -> None:
     proxy.faults.append(Fault("close", after=MIB, meanwhile=lambda: services.storage.request("DELETE", key)))
-    with pytest.raises(storage.Broken):
+    with pytest.raises(BROKEN):
         stream(viewer, video)
 
 
@@ -206,7 +209,7 @@ def test_nothing_hangs_longer_than_its_time_outs(viewer: Person, video: int, pro
     proxy.faults.append(Fault("stall"))
     started = time.monotonic()
     problem(stream(viewer, video), 502, "storage-failed")
-    assert time.monotonic() - started < 20  # 0.4 s are configured; a hang would last for ever
+    assert time.monotonic() - started < 20  # 1.5 s are configured; a hang would last for ever
 
 
 def test_a_connection_that_was_closed_between_two_requests_is_replaced(
