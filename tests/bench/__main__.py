@@ -1,4 +1,4 @@
-"""`make bench`: everything that performance.md sets a goal for, in one table. A report, never a gate: it ends well whatever it finds."""
+"""`make bench`: everything that has a goal, in one table. A report, never a gate: it ends well whatever it finds."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from tests.bench.service import (
     running,
 )
 
-# performance.md's figures: requests a second by connections, of the design that this project replaces, on another machine.
+# Requests a second by connections of the server that this project replaces, on another machine.
 REFERENCE: Mapping[str, Mapping[int, float]] = {
     "get one video": {1: 582, 8: 497, 32: 532},
     "list 20 videos": {1: 316, 8: 385, 32: 331},

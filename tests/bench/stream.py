@@ -14,7 +14,7 @@ MOST_GROWTH = 16.0  # MiB
 MOST_DELAY = 8.0  # ms, beyond S3's own first byte
 LEAST_SPEED = {1: 0.75, 8: 0.7}  # of S3's own, by connections, for the largest file
 
-# performance.md's figures of the strongest plain variant (MB/s; first byte in ms), by MiB and connections. They are of another machine.
+# The strongest variant of the server that this project replaces (MB/s; first byte in ms), by MiB and connections, on another machine.
 REFERENCE: Mapping[tuple[int, int], tuple[float, float | None]] = {
     (1, 1): (121, 8),
     (1, 8): (120, None),
