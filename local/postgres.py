@@ -21,6 +21,8 @@ from typing import Self
 import psycopg
 from psycopg import sql
 
+from local.processes import end
+
 LEAST_MAJOR = 14
 # Any unprivileged user will do; `nobody` is this number wherever there is one.
 SERVER_UID = 65534
@@ -248,28 +250,7 @@ def _pid(data: Path) -> int | None:
         return None
 
 
-def _is_postgres(pid: int, data: Path) -> bool:
-    """Whether the process of that number is the server of this directory, not another that got the number since."""
-    try:
-        return str(data).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        if Path("/proc/self").exists():
-            return False
-        shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607 - the system's own
-        return str(data) in shown.stdout
-
-
 def _end(data: Path, how: signal.Signals) -> None:
     pid = _pid(data)
-    if pid is None or not _is_postgres(pid, data):
-        return
-    for sign, seconds in ((how, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, sign)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-            if not _is_postgres(pid, data):
-                return
-            time.sleep(0.02)
+    if pid is not None:
+        end(pid, str(data), ((how, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)))

@@ -5,7 +5,6 @@ Its ports and keys are remembered in its directory, so that a server left runnin
 
 import contextlib
 import json
-import os
 import secrets
 import signal
 import socket
@@ -20,6 +19,8 @@ import urllib3
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
+from local.processes import end, runs_with
 
 START_SECONDS = 60.0
 REGION = "us-east-1"
@@ -91,7 +92,7 @@ def start(directory: Path, bucket: str = "videos") -> S3:
     directory = directory.resolve()
     access_key, secret_key = _keys(directory)
     pid_file, ports_file = directory / "pid", directory / "ports.json"
-    if pid_file.exists() and ports_file.exists() and _is_ours(pid := int(pid_file.read_text()), directory):
+    if pid_file.exists() and ports_file.exists() and runs_with(pid := int(pid_file.read_text()), _mark(directory)):
         ports = json.loads(ports_file.read_text())
         server = S3(f"http://127.0.0.1:{ports['s3']}", access_key, secret_key, REGION, bucket, directory, pid)
         if _ready(server):
@@ -156,7 +157,7 @@ def _run(directory: Path, ports: dict[str, int], access_key: str, secret_key: st
         "-logtostderr=true",
         "-v=0",
         "mini",
-        f"-dir={directory / 'data'}",
+        _mark(directory),
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
         "-webdav=false",
@@ -202,26 +203,10 @@ def _ready(server: S3) -> bool:
         return False
 
 
-def _is_ours(pid: int, directory: Path) -> bool:
-    """Whether the process of that number is the server of this directory, not another that got the number since."""
-    mark = f"-dir={directory / 'data'}"
-    if Path("/proc/self").exists():
-        try:
-            return mark.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            return False
-    shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607 - the system's own
-    return mark in shown.stdout
+def _mark(directory: Path) -> str:
+    """The argument by which the server of this directory is known."""
+    return f"-dir={directory / 'data'}"
 
 
 def _end(pid: int, directory: Path) -> None:
-    for sign, seconds in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, sign)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-            if not _is_ours(pid, directory):
-                return
-            time.sleep(0.02)
+    end(pid, _mark(directory), ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)))

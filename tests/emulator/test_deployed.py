@@ -18,6 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.e2e.clients import Company, expect, found_company, problem, unique
+from tests.e2e.elsewhere import assert_suite_passes
 from tests.emulator.conftest import Deployment
 from tests.emulator.stack import NAME, DeployError, client
 
@@ -38,7 +39,6 @@ FUNCTIONS = (
 # What an emulator does not do as API Gateway does.
 NOT_EMULATED = {
     "tests/e2e/test_corporations.py::test_any_name_works_in_a_path[slash]": "decodes %2F before it matches the path",
-    "tests/e2e/test_stream.py::test_a_client_that_leaves_in_the_middle_does_no_harm": "sends a film of that size by range alone",
     "tests/e2e/test_browser.py::test_a_browser_plays_a_film_seeks_to_its_middle_and_reaches_its_end": "sends a buffered film as base64",
 }
 
@@ -106,18 +106,7 @@ def test_the_end_to_end_suite_passes_over_the_apis_url(
         "AWS_ENDPOINT_URL_S3": aws,
         "AWS_REGION": os.environ["AWS_DEFAULT_REGION"],
     }
-    skipped = [f"--deselect={test}" for test in NOT_EMULATED]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/e2e", "-q", "--tb=short", "-p", "no:cacheprovider", *skipped],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    with capsys.disabled():
-        print("\n  e2e:", done.stdout.strip().rpartition("\n")[2])
-    assert done.returncode == 0, done.stdout[-20_000:]
+    assert_suite_passes(environment, NOT_EMULATED, capsys)
 
 
 def test_no_token_and_no_password_is_in_the_logs(deployment: Deployment, http: httpx.Client) -> None:

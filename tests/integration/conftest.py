@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from local import postgres, s3
+from tests.e2e.clients import Company, found_company
+from tests.in_process import InProcess
 from vms import database, keys, migrations, settings
 from vms import storage as objects
 
@@ -55,6 +58,23 @@ def environment(services: Services) -> Iterator[None]:
         database.close()
         objects.close()
     forget()
+
+
+@pytest.fixture(scope="module")
+def http(environment: None) -> Iterator[httpx.Client]:
+    """Calls the handlers in this process."""
+    with httpx.Client(transport=InProcess(), base_url="http://localhost") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def acme(http: httpx.Client) -> Company:
+    return found_company(http)
+
+
+@pytest.fixture(scope="module")
+def rival(http: httpx.Client) -> Company:
+    return found_company(http)
 
 
 def forget() -> None:

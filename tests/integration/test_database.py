@@ -1,6 +1,5 @@
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +8,12 @@ import psycopg
 import pytest
 
 from tests.e2e.clients import Company, expect, found_company, problem
-from tests.in_process import InProcess, context, load
+from tests.in_process import context, load
 from tests.integration.conftest import Services
 from vms import corporations, database, migrations, sessions, views
 from vms.auth import Caller, Who
 
 pytestmark = pytest.mark.usefixtures("environment")
-
-
-@pytest.fixture(scope="module")
-def http(environment: None) -> Iterator[httpx.Client]:
-    with httpx.Client(transport=InProcess(), base_url="http://localhost") as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def acme(http: httpx.Client) -> Company:
-    return found_company(http)
 
 
 @pytest.fixture

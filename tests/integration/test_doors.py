@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
-from tests.e2e.clients import PASSWORD, Company, add_member, expect, found_company, problem, unique
+from tests.e2e.clients import PASSWORD, Company, add_member, expect, problem, unique
 from tests.e2e.test_service import (
     test_health_is_ok,
     test_one_openapi_document_describes_all_functions,
     test_the_docs_need_no_other_host,
     test_the_root_redirects_to_the_docs,
 )
-from tests.in_process import InProcess, context, fresh, load
+from tests.in_process import context, fresh, load
 from tests.integration.conftest import Services, forget
 from vms import database, passwords, sessions, users
 from vms.settings import SettingError
@@ -35,17 +34,6 @@ pytestmark = pytest.mark.usefixtures("environment")
 
 EVENTS = Path(__file__).parents[2] / "events"
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def http(environment: None) -> Iterator[httpx.Client]:
-    with httpx.Client(transport=InProcess(), base_url="http://localhost") as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def acme(http: httpx.Client) -> Company:
-    return found_company(http)
 
 
 @pytest.fixture

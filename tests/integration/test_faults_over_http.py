@@ -17,7 +17,6 @@ from tests.fault_proxy import FaultProxy
 from tests.integration.conftest import Services
 from tests.integration.test_storage import (
     TIME_OUTS,
-    acme,
     key,
     test_a_body_that_breaks_is_taken_up_where_it_broke,
     test_a_body_that_breaks_too_often_ends_as_a_failure,

@@ -42,19 +42,3 @@ pytestmark = pytest.mark.usefixtures("environment")
 @pytest.fixture(scope="module")
 def service(services: Services, environment: None) -> Service:
     return Service("http://localhost", dict(os.environ))
-
-
-@pytest.fixture(scope="module")
-def http(environment: None) -> Iterator[httpx.Client]:
-    with httpx.Client(transport=InProcess(), base_url="http://localhost") as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def acme(http: httpx.Client) -> Company:
-    return found_company(http)
-
-
-@pytest.fixture(scope="module")
-def rival(http: httpx.Client) -> Company:
-    return found_company(http)

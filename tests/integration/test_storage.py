@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.e2e.clients import Company, Person, add_member, expect, found_company, problem, unique
+from tests.e2e.clients import Company, Person, add_member, expect, problem, unique
 from tests.fault_proxy import Fault, FaultProxy, refusal
-from tests.in_process import InProcess
 from tests.integration.conftest import Services, forget
 from vms import storage
 
@@ -28,17 +27,6 @@ TIME_OUTS = {
 # What a broken stream looks like, in this process and over HTTP.
 BROKEN = (storage.Broken, httpx.RemoteProtocolError)
 BODY = os.urandom(3 * MIB)
-
-
-@pytest.fixture(scope="module")
-def http(environment: None) -> Iterator[httpx.Client]:
-    with httpx.Client(transport=InProcess(), base_url="http://localhost") as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def acme(http: httpx.Client) -> Company:
-    return found_company(http)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import free_port, read_environment, stop_runner
+from tests.e2e.elsewhere import assert_suite_passes
 
 ROOT = Path(__file__).parents[2]
 # What sam local does not do as API Gateway does.
@@ -54,15 +55,4 @@ def answers(port: int) -> bool:
 def test_the_end_to_end_suite_passes_over_sam_local(
     environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    skipped = [f"--deselect={test}" for test in NOT_AS_API_GATEWAY]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/e2e", "-q", "--tb=short", "-p", "no:cacheprovider", *skipped],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    with capsys.disabled():
-        print("\n  e2e:", done.stdout.strip().rpartition("\n")[2])
-    assert done.returncode == 0, done.stdout[-20_000:]
+    assert_suite_passes(environment, NOT_AS_API_GATEWAY, capsys)
