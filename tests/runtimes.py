@@ -19,6 +19,8 @@ from awslambdaric import bootstrap, lambda_runtime_client
 from tests.runtime_api import PREFIX, Invocation, RuntimeApi
 
 ROOT = Path(__file__).parents[1]
+# What a Python needs of its environment to run at all.
+PROCESS = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
 INSTALLED = "installed"
 # The installed release on the pure Python client that the local runner brings along for systems without a compiled one.
 STAND_IN = "stand-in"
@@ -78,7 +80,7 @@ class Worker:
         self.release = release
         python_path = [*([release] if release else []), *path, ROOT / "layers" / "vms"]
         environment = {
-            "PATH": os.environ["PATH"],
+            **PROCESS,
             "PYTHONPATH": os.pathsep.join(str(entry) for entry in python_path),
             "AWS_LAMBDA_RUNTIME_API": self.api.address,
             "AWS_LAMBDA_LOG_FORMAT": "JSON",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.runtimes import PROCESS
+
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
 # What no request needs: SDKs, HTTP clients, tracers, template and YAML readers.
@@ -32,7 +34,7 @@ MOST_WITHOUT_FRAMEWORK = 450
 def imported(function: str) -> set[str]:
     """The modules that a new execution environment of this function has after its import of app.py."""
     environment = {
-        "PATH": os.environ["PATH"],
+        **PROCESS,
         "PYTHONPATH": os.pathsep.join(str(path) for path in (ROOT / "functions" / function, ROOT / "layers" / "vms")),
         "DATABASE_URL": "postgresql://nobody@localhost/none",
         "JWT_KEYS": json.dumps({"current": "none", "none": "-" * 32}),
