@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice, product
 from statistics import median
 
-from tests.bench import processes, scale, stream
+from tests.bench import grants, processes, scale, stream
 from tests.bench.figures import Cell, number, pair, percentile, spread, table
 from tests.bench.service import (
     CONNECTIONS,
@@ -179,6 +179,28 @@ def _time_rows(work: Work, cell: Cell, lines: Sequence[str]) -> list[Row]:
     return rows
 
 
+def measure_grants(service: Service) -> list[Row]:
+    """What of a view is not S3 and not HTTP: its one statement."""
+    rows: list[Row] = []
+    for connections in (1, 8):
+        rates = grants.measure(service, connections)
+        reference = REFERENCE["view + points, new pairs"][connections]
+        goal = GOALS["view + points, new pairs"] if connections == 8 else None
+        rows.append(
+            {
+                "work": "view + points: its statement alone",
+                "connections": str(connections),
+                "measured": f"{number(median(rates))} a second",
+                "spread": f"{spread(rates):.0%}",
+                "reference": f"{number(reference)} req/s",
+                "x reference": number(median(rates) / reference),
+                "goal": f">= {goal:g} x reference" if goal else "",
+                "met": "" if goal is None else _met(median(rates) / reference >= goal),
+            }
+        )
+    return rows
+
+
 def measure_inits(service: Service) -> list[Row]:
     """Start of the process to its first `next`, from the Init Duration of REPORT lines."""
     corporation, people = service.found("Bench init", 1)
@@ -289,6 +311,8 @@ def main() -> None:
         for work in works(service):
             progress(work.name)
             rows += measure_work(service, work)
+        progress("grants")
+        rows += measure_grants(service)
         progress("init")
         rows += measure_inits(service)
         progress("streams")
