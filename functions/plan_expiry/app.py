@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from vms import corporations, sessions
-from vms.observability import logger, metrics
+from vms.observability import count, logger, metrics
 from vms.settings import settings
 
 settings()  # a missing setting stops the function here
@@ -18,6 +17,6 @@ settings()  # a missing setting stops the function here
 def lambda_handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, int]:  # noqa: ARG001 - Lambda's signature
     """Turn every expired PAID corporation FREE, and purge dead sessions; running twice does no harm. Answers both counts."""
     done = {"plans_expired": corporations.expire_plans(), "sessions_purged": sessions.purge()}
-    metrics.add_metric("PlansExpired", MetricUnit.Count, done["plans_expired"])
+    count("PlansExpired", done["plans_expired"])
     logger.info("plans expired", extra=done)
     return done

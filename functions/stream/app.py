@@ -3,13 +3,15 @@
 This function does without Powertools' resolver and without pydantic: its start is what a viewer waits for.
 """
 
+import time
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from vms import auth, ranges, storage, streaming, videos, views
 from vms.auth import Caller, Who
 from vms.errors import Internal, Invalid, Problem, RangeNotSatisfiable, StorageFailed, TooLarge
 from vms.keys import signing_key
-from vms.observability import count, logger, request_log
+from vms.observability import begin, count, emit, logger, observe
 from vms.settings import settings, stream_settings
 from vms.streaming import Streamed
 
@@ -23,16 +25,24 @@ ASK_BY_RANGE = "This file is too large to be sent whole: ask for it by Range."
 
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     """Answer an API Gateway event: streamed, or whole where the platform cannot stream."""
-    request_id = event["requestContext"].get("requestId") or context.aws_request_id
-    with request_log(request_id, context.aws_request_id, event.get("resource")):
-        try:
-            return sent(respond(event, context.get_remaining_time_in_millis() / 1000), request_id)
-        except Problem as failure:
-            response = streaming.problem(failure, request_id, body=event["httpMethod"] != "HEAD")
-        except Exception:  # noqa: BLE001 - the last resort: the caller gets 500, the log gets the rest
-            logger.exception("unforeseen failure")
-            response = streaming.problem(Internal(), request_id, body=event["httpMethod"] != "HEAD")
-        return sent(response, request_id)
+    started = time.perf_counter()
+    request_id = begin(event, context)
+    try:
+        response = respond(event, context.get_remaining_time_in_millis() / 1000)
+        answer = sent(response, request_id)
+    except Exception as failure:  # noqa: BLE001 - the last resort: the caller gets 500, the log gets the rest
+        response = streaming.problem(as_problem(failure), request_id, body=event["httpMethod"] != "HEAD")
+        answer = sent(response, request_id)
+    observe(event, response.status, started)
+    return answer
+
+
+def as_problem(failure: Exception) -> Problem:
+    """What the caller is told of a failure."""
+    if isinstance(failure, Problem):
+        return failure
+    logger.exception("unforeseen failure", exc_info=failure)
+    return Internal()
 
 
 def sent(response: Streamed, request_id: str) -> Any:
@@ -70,18 +80,33 @@ def respond(event: dict[str, Any], seconds: float) -> Streamed:
         response = Streamed(
             206 if partial else 200,
             described(answer, source, answer.span if partial else None),
-            answer.chunks(),
+            counted(answer.chunks(), event),
             seconds=seconds,
         )
         response.begin()  # the first bytes are here before the view counts
-        count("PointsGranted", views.POINTS if views.grant(caller, video_id) else 0)
-        count("BytesStreamed", answer.span.length)
+        if views.grant(caller, video_id):
+            count("Views")
+            count("PointsGranted", views.POINTS)
     except storage.Broken:
         raise StorageFailed from None  # nothing has left yet: this can still be said
     except BaseException:
         answer.close()
         raise
     return response
+
+
+def counted(chunks: Generator[bytes], event: dict[str, Any]) -> Iterator[bytes]:
+    """The chunks; when they end, however they end, the bytes that were taken are counted."""
+    taken = 0
+    try:
+        for chunk in chunks:
+            yield chunk
+            taken += len(chunk)
+    finally:
+        chunks.close()
+        if taken:
+            count("BytesStreamed", taken)
+            emit(event)
 
 
 def read_id(text: str) -> int:

@@ -1,12 +1,15 @@
 """A real PostgreSQL and a real S3 server for the session, and the environment that the functions read."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+
+os.environ |= {"POWERTOOLS_SERVICE_NAME": "test", "POWERTOOLS_METRICS_NAMESPACE": "test"}  # read at the import of vms.observability
 
 from local import postgres, s3
 from tests.e2e.clients import Company, found_company
@@ -46,8 +49,6 @@ def environment(services: Services) -> Iterator[None]:
         "AWS_SECRET_ACCESS_KEY": storage.secret_key,
         "AWS_REGION": storage.region,
         "BCRYPT_COST": "4",
-        "POWERTOOLS_SERVICE_NAME": "test",
-        "POWERTOOLS_METRICS_NAMESPACE": "vms",
         "MIGRATIONS_DIR": str(ROOT / "sql" / "migrations"),
     }
     with pytest.MonkeyPatch.context() as patch:

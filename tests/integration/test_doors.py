@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -267,3 +268,42 @@ def test_a_database_lost_in_the_middle_of_a_statement_is_503_and_then_found_agai
 def test_a_connection_that_this_side_has_closed_is_replaced(acme: Company) -> None:
     database.connection().close()
     expect(acme.guest.get("/v1/auth/me"), 200)
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
+    """The metrics that have been emitted since it was asked last, summed by name."""
+    found: dict[str, float] = {}
+    for line in capsys.readouterr().out.splitlines():
+        if line.startswith('{"_aws"'):
+            document = json.loads(line)
+            for metric in document["_aws"]["CloudWatchMetrics"][0]["Metrics"]:
+                found[metric["Name"]] = found.get(metric["Name"], 0) + sum(document[metric["Name"]])
+    return found
+
+
+def test_what_the_dashboard_shows_is_counted(
+    acme: Company, film: tuple[int, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    viewer = add_member(acme.admin)
+    path = f"/v1/videos/stream/{film[0]}"
+    told(capsys)
+    assert viewer.get(path, headers={"Range": "bytes=0-99"}).status_code == 206
+    first = told(capsys)
+    assert (first["Views"], first["PointsGranted"], first["BytesStreamed"]) == (1, 10, 100)
+    assert first["Latency"] > 0
+    assert viewer.get(path).status_code == 200
+    again = told(capsys)
+    assert again["BytesStreamed"] == len(film[1])
+    assert not {"Views", "PointsGranted", "Faults"} & set(again)
+    wrong = {"email": viewer.email, "password": "not this one"}
+    assert viewer.http.post("/v1/auth/login", json=wrong).status_code == 401
+    assert told(capsys)["LogInFailures"] == 1
+    load("plan_expiry").lambda_handler(json.loads((EVENTS / "plan_expiry.json").read_text("utf-8")), context())
+    assert "PlansExpired" in told(capsys)
+    assert viewer.get(f"/v1/videos/stream/{acme.video(file_path='doors/none.mp4')}").status_code == 502
+    assert told(capsys)["Faults"] == 1
+
+
+def test_the_dashboard_shows_what_is_counted() -> None:
+    shown = set(re.findall(r'MetricName=\\"(\w+)\\"', (EVENTS.parent / "template.yaml").read_text("utf-8")))
+    assert {"Views", "PointsGranted", "BytesStreamed", "LogInFailures", "PlansExpired", "Latency"} <= shown

@@ -220,7 +220,7 @@ def test_one_connection_serves_many_requests(viewer: Person, video: int, proxy: 
 def test_a_reader_that_leaves_closes_the_connection_to_s3(key: str, proxy: FaultProxy) -> None:
     chunks = storage.get(key).chunks()
     assert next(chunks)
-    chunks.close()  # type: ignore[attr-defined]  # it is a generator
+    chunks.close()
     assert storage._connection is None
 
 

@@ -15,7 +15,6 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from aws_lambda_powertools.event_handler.middlewares.openapi_validation import OpenAPIRequestValidationMiddleware
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic_core import to_json
 
@@ -32,7 +31,7 @@ from vms.errors import (
     Unauthenticated,
     Unavailable,
 )
-from vms.observability import logger, metrics
+from vms.observability import begin, logger, observe
 from vms.schemas import ProblemDocument
 from vms.settings import settings
 
@@ -117,17 +116,13 @@ class Api:
 
     def handle(self, event: Event, context: LambdaContext) -> dict[str, Any]:
         """Answer one API Gateway REST proxy event (payload version 1.0); never raises for what a caller sent."""
-        request_id = event["requestContext"].get("requestId") or context.aws_request_id
-        logger.append_keys(
-            correlation_id=request_id, function_request_id=context.aws_request_id, route=event.get("resource")
-        )
-        self._request_id = request_id
+        self._request_id = begin(event, context)
         started = time.perf_counter()
         answer = self.resolver.resolve(_by_resource(event), context)
         if answer["statusCode"] == 204:
             answer["body"] = ""
             answer["multiValueHeaders"].pop("Content-Type", None)
-        _observe(event, answer["statusCode"], (time.perf_counter() - started) * 1000)
+        observe(event, answer["statusCode"], started)
         return answer
 
     def _answer_problem(self, problem: Problem) -> Response[Any]:
@@ -219,12 +214,3 @@ def _documented(status: int, known: Sequence[type[Problem]]) -> dict[int, Any]:
             "content": {PROBLEM_JSON: {"model": ProblemDocument}},
         }
     return documented
-
-
-def _observe(event: Event, status: int, milliseconds: float) -> None:
-    """One metric line a request: its latency by route, and faults."""
-    metrics.add_dimension("route", f"{event['httpMethod']} {event['resource']}")
-    metrics.add_metric("Latency", MetricUnit.Milliseconds, milliseconds)
-    if status >= 500:
-        metrics.add_metric("Faults", MetricUnit.Count, 1)
-    metrics.flush_metrics()

@@ -13,6 +13,7 @@ from vms import attempts, database, tokens
 from vms.auth import CALLER, Caller, permit
 from vms.database import Row
 from vms.errors import Unauthenticated
+from vms.observability import count
 from vms.pages import Page, Slice
 from vms.passwords import matches
 from vms.settings import settings
@@ -63,6 +64,7 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
     attempts.refuse(row)
     if row is None or not matches(password, row["password"]):
         attempts.record_failure(subjects)
+        count("LogInFailures")
         raise Unauthenticated(_REFUSED)
     pair = _pair(row)
     started = database.one(

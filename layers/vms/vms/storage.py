@@ -8,7 +8,7 @@ the object's size. Why not an SDK: from the first import to the first chunk this
 import http.client
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
@@ -54,7 +54,7 @@ class Answer:
             self.response = None
             close()
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         """The body, in pieces of at most 256 KiB. Closing the iterator closes the connection to S3.
 
         Raises:
