@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-os.environ |= {"POWERTOOLS_SERVICE_NAME": "test", "POWERTOOLS_METRICS_NAMESPACE": "test"}  # read at the import of vms.observability
+# Read at the import of vms.observability.
+os.environ |= {"POWERTOOLS_SERVICE_NAME": "test", "POWERTOOLS_METRICS_NAMESPACE": "test"}
 
 from local import postgres, s3
 from tests.e2e.clients import Company, found_company
