@@ -15,7 +15,7 @@ EVENT ?= events/$(FUNCTION).json
 
 .PHONY: help
 help: ## Show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 # The interpreter of the Lambda runtime, or the nearest one there is. The target is pyvenv.cfg, for its age is the environment's: bin/python is
 # a link, and make looks at what it leads to.
@@ -129,6 +129,6 @@ lock: $(DEV) ## Resolve pyproject.toml's groups into the lock and its two subset
 	$(COMPILE) --group emulator -o tests/emulator/requirements.txt
 
 .PHONY: clean
-clean: ## Drop the local data (.local/); the virtual environment stays
-	@if [ -e .local/env ]; then echo "stop make run first" >&2; exit 1; fi
-	rm -rf .local .aws-sam
+clean: $(RUN) ## Drop the local data (.local/), what a killed runner left running included; the virtual environment stays
+	@$(PYTHON) -m local clean
+	rm -rf .aws-sam

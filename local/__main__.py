@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import resource
+import shutil
 import sys
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description="Serves template.yaml on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="serve until Ctrl-C (PORT, default 3000; LOCAL_DIR, default .local)")
+    commands.add_parser("clean", help="drop the local data, and what a killed runner left running over it")
     invoke = commands.add_parser("invoke", help="run one function once and print its result")
     invoke.add_argument("function", help="directory name or logical id, such as plan_expiry")
     invoke.add_argument("event", help="file with the event's JSON; - is the standard input")
@@ -39,6 +41,8 @@ def main(arguments: list[str]) -> int:
     try:
         if options.command == "run":
             return run(directory)
+        if options.command == "clean":
+            return clean(directory)
         if options.command == "migrate":
             print(deployed.migrate(options.stack))
             return 0
@@ -56,6 +60,23 @@ def run(directory: Path) -> int:
     sockets = bind(_port())
     with locked(directory):
         return int(_on_loop(until_stopped(lambda stop: serve(directory, sockets, stop))))
+
+
+def clean(directory: Path) -> int:
+    """Drop the local data, and nothing else that lies there; servers that a killed runner left behind end first. Raises `RunnerError`."""
+    from local import postgres, s3
+
+    if directory.exists():
+        with locked(directory):
+            postgres.stop(directory / "postgres")
+            s3.stop(directory / "s3")
+            for name in ("postgres", "s3"):
+                shutil.rmtree(directory / name, ignore_errors=True)
+            for name in ("env", "runner.json", "jwt-keys.json", "template.json", "sam.json", "lock"):
+                (directory / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something of somebody else's lies there
+            directory.rmdir()
+    return 0
 
 
 def invoke_function(directory: Path, function: str, event_file: str) -> int:

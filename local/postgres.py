@@ -126,6 +126,11 @@ def start(directory: Path) -> Postgres:
     raise PostgresError("PostgreSQL did not start: " + " | ".join(log[-5:]))
 
 
+def stop(directory: Path) -> None:
+    """End the server that lives in `directory`, if one was left running there."""
+    _end(directory.resolve() / "data", signal.SIGINT)
+
+
 def _major(where: Path) -> int:
     said = subprocess.run([where / "postgres", "--version"], capture_output=True, text=True, check=False).stdout
     found = re.search(r"(\d+)[.\w]*", said)

@@ -115,6 +115,13 @@ def start(directory: Path, bucket: str = "videos") -> S3:
     raise S3Error("the S3 server did not start: " + " | ".join(log[-5:]))
 
 
+def stop(directory: Path) -> None:
+    """End the server that lives in `directory`, if one was left running there."""
+    pid_file = directory / "pid"
+    if pid_file.exists():
+        _end(int(pid_file.read_text()), directory.resolve())
+
+
 def _keys(directory: Path) -> tuple[str, str]:
     path = directory / "keys.json"
     if not path.exists():

@@ -102,6 +102,24 @@ def test_a_runner_starts_is_killed_is_found_again_and_stops_with_everything_it_s
     assert (alone.returncode, json.loads(alone.stdout)["plans_expired"]) == (0, 0)
 
 
+def test_what_a_killed_runner_left_is_cleaned_away(runner: Runner) -> None:
+    runner.start()
+    refused = runner.command("clean")
+    assert (refused.returncode, runner.directory.exists()) == (1, True)
+    assert "another runner uses" in refused.stderr
+    s3_pid = int((runner.directory / "s3" / "pid").read_text())
+    postgres_pid = int((runner.directory / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+    runner.end(signal.SIGKILL)
+    runner.process = None
+    cleaned = runner.command("clean")
+    assert (cleaned.returncode, cleaned.stderr) == (0, "")
+    assert not runner.directory.exists()
+    for pid in (s3_pid, postgres_pid):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert runner.command("clean").returncode == 0
+
+
 def test_a_token_in_a_query_is_never_printed(runner: Runner) -> None:
     url = runner.start()["API_URL"]
     for path in ("/v1/videos/stream/1", "/nothing", "/health"):
