@@ -29,12 +29,10 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     request_id = begin(event, context)
     try:
         response = respond(event, context.get_remaining_time_in_millis() / 1000)
-        answer = sent(response, request_id)
     except Exception as failure:  # noqa: BLE001 - the last resort: the caller gets 500, the log gets the rest
         response = streaming.problem(as_problem(failure), request_id, body=event["httpMethod"] != "HEAD")
-        answer = sent(response, request_id)
     observe(event, response.status, started)
-    return answer
+    return streaming.buffered(response, request_id) if stream_settings().buffered else response
 
 
 def as_problem(failure: Exception) -> Problem:
@@ -45,18 +43,8 @@ def as_problem(failure: Exception) -> Problem:
     return Internal()
 
 
-def sent(response: Streamed, request_id: str) -> Any:
-    """The response in the form that this platform takes. Raises `StorageFailed` when it must be whole and breaks in the middle."""
-    if not stream_settings().buffered:
-        return response
-    try:
-        return streaming.buffered(response, request_id)
-    except storage.Broken:
-        raise StorageFailed from None  # nothing has left yet: this can still be said
-
-
 def respond(event: dict[str, Any], seconds: float) -> Streamed:
-    """The response to a stream request; nothing is recorded unless it is one with bytes, of which the first is already here.
+    """The response to a stream request; nothing is recorded unless it is one with bytes, of which what leaves first is already here.
 
     Raises:
         Problem: any of the tree, by the rules of the contract.
@@ -83,7 +71,8 @@ def respond(event: dict[str, Any], seconds: float) -> Streamed:
             counted(answer.chunks(), event),
             seconds=seconds,
         )
-        response.begin()  # the first bytes are here before the view counts
+        # What leaves first is here before the view counts: the first bytes, or all of them where the answer must be whole.
+        response.begin(whole=stream_settings().buffered)
         if views.grant(caller, video_id):
             count("Views")
             count("PointsGranted", views.POINTS)

@@ -1,5 +1,6 @@
 import base64
 import json
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -42,6 +43,17 @@ def test_an_unknown_email_and_a_wrong_password_are_answered_alike(http: httpx.Cl
 def test_a_password_that_bcrypt_cannot_take_is_just_wrong(http: httpx.Client, acme: Company, password: str) -> None:
     body = json.dumps({"email": acme.guest.email, "password": password})
     assert http.post("/v1/auth/login", content=body).status_code in {401, 422}
+
+
+def test_an_email_is_the_same_however_its_accents_are_spelled(http: httpx.Client, acme: Company) -> None:
+    rest = f"-{unique('x')}@example.com"
+    composed, decomposed = f"\u00e9{rest}", f"e\u0301{rest}"
+    created = acme.admin.call("POST", "/v1/users", {"email": decomposed, "password": PASSWORD})
+    assert expect(created, 201)["email"] == composed
+    for spelled in (composed, decomposed):
+        assert log_in(http, spelled)["token_type"] == "Bearer"
+        expect(acme.admin.get(f"/v1/users/{quote(spelled)}"), 200)
+    problem(acme.admin.call("POST", "/v1/users", {"email": composed, "password": PASSWORD}), 409, "conflict")
 
 
 @pytest.mark.parametrize("email", ["\u0000", "a\u0000b@example.com", "\ud800", "a" * 300])

@@ -108,14 +108,16 @@ def test_a_body_that_breaks_too_often_ends_as_a_failure(viewer: Person, video: i
     assert granted(viewer, video)  # its first bytes had come
 
 
-def test_where_the_answer_must_be_whole_a_body_that_breaks_too_often_is_502(
+def test_where_the_answer_must_be_whole_a_body_that_breaks_too_often_is_502_and_grants_nothing(
     viewer: Person, video: int, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STREAM_MODE", "buffered")
     forget()
     proxy.faults.extend(Fault("close", after=MIB // 4) for _ in range(1 + storage.RESUMES))
     problem(stream(viewer, video), 502, "storage-failed")
+    assert not granted(viewer, video)
     assert stream(viewer, video).content == BODY
+    assert granted(viewer, video)
 
 
 def test_an_object_replaced_in_the_middle_ends_the_stream_as_a_failure(

@@ -31,7 +31,7 @@ def _plain(value: str) -> str:
 def _email(value: str) -> str:
     if not _EMAIL.fullmatch(value) or _CONTROL.search(value):
         raise ValueError("must be an e-mail address")
-    return value
+    return unicodedata.normalize("NFC", value)  # as log-in and look-up read it
 
 
 def _password(value: str) -> str:

@@ -55,10 +55,10 @@ class Streamed:
         self.first: bytes | None = None
         self.deadline = time.monotonic() + seconds - BEFORE_DEADLINE
 
-    def begin(self) -> None:
-        """Make the first chunk, so that what fails before any byte can still be answered as an error. Once."""
+    def begin(self, *, whole: bool = False) -> None:
+        """Make the first chunk, or the whole body, so that what fails before any byte leaves can still be answered as an error. Once."""
         if self.first is None:
-            self.first = next((chunk for chunk in self.chunks if chunk), b"")
+            self.first = b"".join(self.chunks) if whole else next((chunk for chunk in self.chunks if chunk), b"")
 
     def prelude(self) -> bytes:
         """The JSON that comes before the body. Raises `ValueError` when the headers do not fit."""
