@@ -9,7 +9,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
-export PYTHONPATH := layers/vms
+# The package `vms` and this directory are importable in the environment; the build backend is in the lock, so nothing is fetched.
+EDITABLE = $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 FUNCTION ?= plan_expiry
 EVENT ?= events/$(FUNCTION).json
 
@@ -34,17 +35,19 @@ $(VENV)/pyvenv.cfg: .python-version
 $(RUN): local/requirements.txt $(VENV)/pyvenv.cfg
 	@echo "Installing what make run needs (once, under a minute) ..."
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r local/requirements.txt
+	@$(EDITABLE)
 	@touch $(RUN)
 
 $(DEV): requirements.lock $(VENV)/pyvenv.cfg
 	@echo "Installing what the tests need (once, about a minute) ..."
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(EDITABLE)
 	@touch $(RUN) $(DEV)
 
 # Older releases of Lambda's runtime client, for the tests; without them (no wheel here, no network) those tests are skipped.
 RUNTIMES := $(VENV)/.runtimes
-$(RUNTIMES): tests/runtimes.py $(wildcard tests/awslambdaric/*.txt) $(DEV)
-	@if $(PYTHON) -m tests.runtimes; then touch $(RUNTIMES); fi
+$(RUNTIMES): tests/awslambdaric_releases.py $(wildcard tests/awslambdaric/*.txt) $(DEV)
+	@if $(PYTHON) -m tests.awslambdaric_releases; then touch $(RUNTIMES); fi
 
 .PHONY: run
 run: $(RUN) ## Serve everything on http://localhost:3000 (PORT=…), with demo data, in .local/
@@ -60,11 +63,11 @@ test: $(DEV) $(RUNTIMES) ## Run all tests; what is skipped is printed with its r
 
 .PHONY: migrate
 migrate: $(RUN) ## Bring a deployed stack's schema up to date: make migrate STACK=vms-prod
-	@exec $(PYTHON) -m local migrate $(STACK)
+	@exec $(PYTHON) -m ops migrate $(STACK)
 
 .PHONY: rotate-keys
 rotate-keys: $(RUN) ## Sign a deployed stack's tokens with a new key, ten minutes from now: make rotate-keys STACK=vms-prod
-	@exec $(PYTHON) -m local rotate-keys $(STACK)
+	@exec $(PYTHON) -m ops rotate-keys $(STACK)
 
 .PHONY: checkov
 checkov: $(DEV) ## Look the template over with checkov, in an environment of its own
@@ -80,7 +83,7 @@ $(EMULATOR)/.installed: tests/emulator/requirements.txt $(DEV)
 
 .PHONY: sam-local
 sam-local: $(DEV) ## Build with sam and serve with sam local start-api, in Docker, against the local PostgreSQL and S3 (PORT=…)
-	@exec $(PYTHON) -m local.sam
+	@exec $(PYTHON) -m ops.sam_local
 
 .PHONY: test-sam-local
 test-sam-local: $(DEV) ## The end-to-end tests over sam local
@@ -105,7 +108,7 @@ format: $(DEV) ## Format and mend what can be mended
 
 .PHONY: openapi
 openapi: $(DEV) ## Write functions/service/openapi.json anew from the routes
-	@$(PYTHON) -m local.openapi
+	@$(PYTHON) -m ops.openapi
 
 .PHONY: bench
 bench: $(DEV) ## Measure, and print one table with the goals beside it
@@ -123,9 +126,9 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.12 
 
 .PHONY: lock
 lock: $(DEV) ## Resolve pyproject.toml's groups into the lock and its two subsets
-	$(COMPILE) --group dev -o requirements.lock
-	$(COMPILE) --group lambda -c requirements.lock -o layers/dependencies/requirements.txt
-	$(COMPILE) --group local -c requirements.lock -o local/requirements.txt
+	$(COMPILE) pyproject.toml --group dev -o requirements.lock
+	$(COMPILE) pyproject.toml -c requirements.lock -o layers/dependencies/requirements.txt
+	$(COMPILE) pyproject.toml --group local -c requirements.lock -o local/requirements.txt
 	$(COMPILE) --group emulator -o tests/emulator/requirements.txt
 
 .PHONY: clean

@@ -1,4 +1,4 @@
-"""The command line: `python -m local run` and `python -m local invoke FUNCTION EVENT_FILE`."""
+"""The runner's command line: `python -m local run`, `clean` and `invoke FUNCTION EVENT_FILE`."""
 
 import argparse
 import asyncio
@@ -13,8 +13,7 @@ from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
-from local import deployed
-from local.runner import ROOT, RunnerError, bind, invoke_once, locked, serve, until_stopped
+from local.runner import RunnerError, bind, invoke_once, locked, serve, until_stopped
 from local.server import read_json
 from local.template import TemplateError
 
@@ -28,29 +27,15 @@ def main(arguments: list[str]) -> int:
     invoke = commands.add_parser("invoke", help="run one function once and print its result")
     invoke.add_argument("function", help="directory name or logical id, such as plan_expiry")
     invoke.add_argument("event", help="file with the event's JSON; - is the standard input")
-    migrate = commands.add_parser("migrate", help="bring a deployed stack's schema up to date")
-    rotate = commands.add_parser(
-        "rotate-keys", help="sign a deployed stack's tokens with a new key; the old one stands beside it"
-    )
-    rotate.add_argument("--wait", type=float, default=deployed.KNOWN_AFTER, help="seconds before the new key signs")
-    for command in (migrate, rotate):
-        command.add_argument("stack", help="name of the CloudFormation stack")
     options = parser.parse_args(arguments)
-    sys.path.insert(0, str(ROOT / "layers" / "vms"))
     directory = Path(os.environ.get("LOCAL_DIR") or ".local").absolute()
     try:
         if options.command == "run":
             return run(directory)
         if options.command == "clean":
             return clean(directory)
-        if options.command == "migrate":
-            print(deployed.migrate(options.stack))
-            return 0
-        if options.command == "rotate-keys":
-            print(deployed.rotate_keys(options.stack, options.wait))
-            return 0
         return invoke_function(directory, options.function, options.event)
-    except (RunnerError, TemplateError, deployed.DeployedError) as failure:
+    except (RunnerError, TemplateError) as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
 

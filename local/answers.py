@@ -12,7 +12,7 @@ from local.template import Template
 
 # A streamed answer's prelude ends with these, within its first 16 KB.
 DELIMITER = b"\0" * 8
-MOST_PRELUDE_BYTES = 16 * 1024
+MAX_PRELUDE_BYTES = 16 * 1024
 STREAM_CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 _NOT_IN_ANSWER = frozenset({"connection", "date", "keep-alive", "server", "trailer", "transfer-encoding", "upgrade"})
 _ANSWER_KEYS = frozenset({"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"})

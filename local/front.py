@@ -14,7 +14,7 @@ from local.runtime_api import Invocation, new_id, new_trace_id
 from local.template import Route, Template
 
 # Lambda's limit for the event of a synchronous invocation.
-MOST_EVENT_BYTES = 6 * 1024 * 1024
+MAX_EVENT_BYTES = 6 * 1024 * 1024
 
 
 class Front:
@@ -54,7 +54,7 @@ class FrontConnection(ClientConnection):
             )
             return
         event = json.dumps(gateway.event(request, route, variables, front.template)).encode()
-        if len(event) > MOST_EVENT_BYTES:
+        if len(event) > MAX_EVENT_BYTES:
             respond(exchange, request, front.template, "REQUEST_TOO_LARGE")
             return
         self._call = call = Call(front, exchange, request, route)
@@ -167,9 +167,9 @@ class Call:
         head = self._head
         assert head is not None  # noqa: S101 - the caller looks
         head += chunk
-        end = head.find(answers.DELIMITER, 0, answers.MOST_PRELUDE_BYTES + len(answers.DELIMITER))
+        end = head.find(answers.DELIMITER, 0, answers.MAX_PRELUDE_BYTES + len(answers.DELIMITER))
         if end < 0:
-            if len(head) > answers.MOST_PRELUDE_BYTES:
+            if len(head) > answers.MAX_PRELUDE_BYTES:
                 self._refuse("INTEGRATION_FAILURE", "the stream's prelude is longer than 16 KB")
             return
         try:

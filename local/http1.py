@@ -13,7 +13,7 @@ import httptools
 type Headers = list[tuple[bytes, bytes]]
 
 # Bytes of request line and headers that a connection may send before it is refused (API Gateway: 10,240).
-MOST_HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
 # Above `high` unsent bytes a source is asked to stop, below `low` to go on: about one read, so that 32 streams at once hold a few MiB. Four times
 # as much is no faster (make bench-stream).
 HIGH_WATER, LOW_WATER = 256 * 1024, 64 * 1024
@@ -74,7 +74,7 @@ class HttpConnection(asyncio.Protocol):
             return
         if not self._in_body:
             self._head_bytes += len(data)
-            if self._head_bytes > MOST_HEAD_BYTES + len(data):
+            if self._head_bytes > MAX_HEAD_BYTES + len(data):
                 self.refused(431)
                 return
         try:
@@ -106,7 +106,7 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """httptools: the head is there."""
         self._in_body = True
-        if self._head_bytes > MOST_HEAD_BYTES and self._head_size() > MOST_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
             self._ignored = True
             self.refused(431)
         else:

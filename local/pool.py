@@ -13,8 +13,8 @@ from local.runtime_api import Invocation, error_json
 from local.template import Function
 from local.workers import Worker, describe_exit
 
-MOST_WORKERS = 32
-MOST_STARTING = 2
+MAX_WORKERS = 32
+MAX_STARTING = 2
 PATIENCE = 0.04
 KEPT_WARM = 2
 IDLE_SECONDS = 60.0
@@ -158,7 +158,7 @@ class Pool:
         current = sum(worker.generation == self.generation for worker in self._workers)
         waited = time.monotonic() - self._waiting[0].waits_since
         at_once = current == 0 or (fresh and current < KEPT_WARM and not self.starting)
-        if at_once or (waited >= PATIENCE and self.starting < MOST_STARTING and len(self._workers) < MOST_WORKERS):
+        if at_once or (waited >= PATIENCE and self.starting < MAX_STARTING and len(self._workers) < MAX_WORKERS):
             self._start()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(max(PATIENCE - waited, 0.01), self._look_again)

@@ -23,7 +23,7 @@ from psycopg import sql
 
 from local.processes import end
 
-LEAST_MAJOR = 14
+MIN_MAJOR = 14
 # Any unprivileged user will do; `nobody` is this number wherever there is one.
 SERVER_UID = 65534
 START_SECONDS = 60.0
@@ -72,7 +72,7 @@ def binaries(made_by: int | None = None) -> Path:
     for candidate in [*reversed(installed), *([Path(on_path).resolve().parent] if on_path else [])]:
         if (candidate / "initdb").exists():
             major = _major(candidate)
-            if major == made_by or (made_by is None and major >= LEAST_MAJOR):
+            if major == made_by or (made_by is None and major >= MIN_MAJOR):
                 return candidate
     return wheel_binaries()
 

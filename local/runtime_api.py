@@ -15,7 +15,7 @@ from local.exchange import Source
 from local.http1 import HttpConnection, head_bytes
 
 # The bytes of a buffered result that Lambda takes (6 MB and a little).
-MOST_RESULT_BYTES = 6_291_556
+MAX_RESULT_BYTES = 6_291_556
 
 _PREFIX = b"/2018-06-01/runtime/"
 _INVOCATION = _PREFIX + b"invocation/"
@@ -191,7 +191,7 @@ class RuntimeConnection(HttpConnection):
                 self._streamed.caller.data(body)
             return
         self._size += len(body)
-        if self._size <= MOST_RESULT_BYTES:
+        if self._size <= MAX_RESULT_BYTES:
             self._parts.append(body)
 
     def on_trailer(self, name: bytes, value: bytes) -> None:
@@ -235,9 +235,9 @@ class RuntimeConnection(HttpConnection):
     def _deliver(self, invocation: Invocation) -> None:
         result, self._parts = b"".join(self._parts), []
         invocation.outcome = True
-        if self._size > MOST_RESULT_BYTES:
+        if self._size > MAX_RESULT_BYTES:
             invocation.error_type = "Function.ResponseSizeTooLarge"
-            message = f"Response payload size exceeded maximum allowed payload size ({MOST_RESULT_BYTES} bytes)."
+            message = f"Response payload size exceeded maximum allowed payload size ({MAX_RESULT_BYTES} bytes)."
             result = error_json(invocation.error_type, message)
         elif self._kind == "error":
             invocation.error_type = self._header(b"lambda-runtime-function-error-type").decode("latin-1") or "Unhandled"

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from vms import sessions, users
 from vms.api import Api, Event, LambdaContext, Who
+from vms.domain import sessions, users
+from vms.domain.sessions import TokenPair
+from vms.domain.users import User
 from vms.errors import BadJson, TooLarge, TooManyAttempts, Unauthenticated
+from vms.observability import count
 from vms.schemas import Body, GivenEmail, GivenPassword, Token
-from vms.sessions import TokenPair
-from vms.users import User
 
 api = Api()
 
@@ -35,7 +36,11 @@ class RefreshToken(Body):
 )
 def log_in(body: LogIn) -> TokenPair:
     """Begin a session; an unknown address and a wrong password are answered alike."""
-    return sessions.log_in(body.email, body.password, api.source_ip)
+    try:
+        return sessions.log_in(body.email, body.password, api.source_ip)
+    except Unauthenticated:
+        count("LogInFailures")
+        raise
 
 
 @api.route(

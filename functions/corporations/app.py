@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from vms import corporations
 from vms.api import Api, Event, LambdaContext, Who
-from vms.corporations import Corporation, Plan
+from vms.domain import corporations
+from vms.domain.corporations import Corporation, Plan
 from vms.errors import BadJson, Conflict, NotFound, TooLarge
 from vms.pages import Page
 from vms.schemas import (

@@ -5,7 +5,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from vms import corporations, sessions
+from vms.domain import corporations, sessions
 from vms.observability import count, logger, metrics
 from vms.settings import settings
 

@@ -7,8 +7,9 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from vms import auth, ranges, storage, streaming, videos, views
+from vms import auth, ranges, storage, streaming
 from vms.auth import Caller, Who
+from vms.domain import videos, views
 from vms.errors import Internal, Invalid, Problem, RangeNotSatisfiable, StorageFailed, TooLarge
 from vms.keys import signing_key
 from vms.observability import begin, count, emit, logger, observe

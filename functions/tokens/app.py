@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from vms import sessions
 from vms.api import Api, Event, LambdaContext, Who
+from vms.domain import sessions
+from vms.domain.sessions import Session
 from vms.errors import NotFound
 from vms.pages import Page
 from vms.schemas import Cursor, Limit, PathId, part
-from vms.sessions import Session
 
 api = Api()
 

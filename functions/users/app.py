@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-from vms import users
 from vms.api import Api, Event, LambdaContext, Who
+from vms.domain import users
+from vms.domain.users import Role, User
 from vms.errors import BadJson, Conflict, NotFound, TooLarge, TooManyAttempts
 from vms.pages import Page
 from vms.schemas import (
@@ -20,7 +21,6 @@ from vms.schemas import (
     PathId,
     part,
 )
-from vms.users import Role, User
 
 api = Api()
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from vms import videos
 from vms.api import Api, Event, LambdaContext, Who
+from vms.domain import videos
+from vms.domain.videos import AdminVideo, Video
 from vms.errors import BadJson, NotFound, PlanRequired, TooLarge
 from vms.pages import Page
 from vms.schemas import ABSENT, Body, BodyId, Change, Cursor, Deleted, FilePath, Limit, PathId, VideoName, part
-from vms.videos import AdminVideo, Video
 
 api = Api()
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from vms import views
 from vms.api import Api, Event, LambdaContext, Who
+from vms.domain import views
+from vms.domain.views import ViewLog
 from vms.errors import BadJson, NotFound, TooLarge
 from vms.pages import Page
 from vms.schemas import Body, BodyId, Cursor, Limit, PathId, part
-from vms.views import ViewLog
 
 api = Api()
 

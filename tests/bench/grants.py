@@ -45,8 +45,9 @@ def measure(service: Service, connections: int) -> list[float]:
 
 
 def _grant() -> None:
-    from vms import database, views
+    from vms import database
     from vms.auth import Caller, Who
+    from vms.domain import views
 
     database.reachable()
     print("ready", flush=True)
@@ -61,5 +62,4 @@ def _grant() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT / "layers" / "vms"))
     _grant()

@@ -95,7 +95,7 @@ class Service:
         self.s3_url = self.environment["AWS_ENDPOINT_URL_S3"]
         self.database = psycopg.connect(self.environment["DATABASE_URL"], autocommit=True)
         self.database.execute("SET statement_timeout = 0")  # the role's limit is for requests
-        # For vms.tokens and vms.aws, which sign here as the functions do.
+        # For vms.jwts and vms.aws, which sign here as the functions do.
         os.environ |= {**self.environment, "JWT_KEYS": str(directory / "jwt-keys.json")}
 
     # Processes.
@@ -156,7 +156,6 @@ class Service:
 
     def found(self, name: str, users: int, *, role: str = "guest") -> tuple[int, list[Person]]:
         """Make a corporation with so many users, who share one password; returns its id and them. The first is an admin."""
-        from vms import tokens
 
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()
         corporation = self.value("INSERT INTO corporation (name, plan_type) VALUES (%s, 'PAID') RETURNING seq", name)
@@ -168,7 +167,7 @@ class Service:
             (mark, hashed, role, corporation, users),
         ).fetchall()
         return corporation, [
-            Person(seq, email, tokens.issue("access", seq, corporation, has, TOKEN_SECONDS)) for seq, email, has in rows
+            Person(seq, email, jwts.issue("access", seq, corporation, has, TOKEN_SECONDS)) for seq, email, has in rows
         ]
 
     def videos(self, corporation: int, count: int, key: str) -> list[int]:
@@ -208,7 +207,6 @@ class Service:
 @contextmanager
 def running() -> Iterator[Service]:
     """A runner on a free port, in a directory of its own that is gone afterwards."""
-    sys.path.insert(0, str(ROOT / "layers" / "vms"))
     with tempfile.TemporaryDirectory(prefix="vms-bench-", ignore_cleanup_errors=True) as place:
         directory = Path(place)
         environment = {**os.environ, "PORT": "0", "LOCAL_DIR": str(directory), "BCRYPT_COST": "12"}

@@ -10,9 +10,9 @@ from tests.bench.service import CONNECTIONS, REPEATS, SECONDS, Person, Service, 
 
 MIB = 1024 * 1024
 SIZES = (1, 8, 64, 256)  # MiB
-MOST_GROWTH = 16.0  # MiB
-MOST_DELAY = 8.0  # ms, beyond S3's own first byte
-LEAST_SPEED = {1: 0.75, 8: 0.7}  # of S3's own, by connections, for the largest file
+MAX_GROWTH = 16.0  # MiB
+MAX_DELAY = 8.0  # ms, beyond S3's own first byte
+MIN_SPEED = {1: 0.75, 8: 0.7}  # of S3's own, by connections, for the largest file
 
 # The strongest variant of the server that this project replaces (MB/s; first byte in ms), by MiB and connections, on another machine.
 REFERENCE: Mapping[tuple[int, int], tuple[float, float | None]] = {
@@ -47,11 +47,11 @@ class Streams:
 
     def short_of(self, largest: int) -> list[str]:
         """The goals that are missed."""
-        least = LEAST_SPEED.get(self.connections, 0.0) if self.size == largest else 0.0
+        least = MIN_SPEED.get(self.connections, 0.0) if self.size == largest else 0.0
         missed = ["speed"] if self.ratio < least else []
-        if self.connections == 1 and self.delay > MOST_DELAY:
+        if self.connections == 1 and self.delay > MAX_DELAY:
             missed.append("first byte")
-        if max(self.runner_growth, self.worker_growth) > MOST_GROWTH:
+        if max(self.runner_growth, self.worker_growth) > MAX_GROWTH:
             missed.append("memory")
         return missed
 
@@ -147,11 +147,11 @@ def rows(results: Sequence[Streams]) -> list[dict[str, str]]:
         reference = REFERENCE.get((result.size, result.connections))
         cpu = ours.cpu_microseconds(sum(sample.bytes for sample in ours.samples) / 1e6)
         goals = []
-        if result.size == largest and result.connections in LEAST_SPEED:
-            goals.append(f">= {LEAST_SPEED[result.connections]} of S3's own")
+        if result.size == largest and result.connections in MIN_SPEED:
+            goals.append(f">= {MIN_SPEED[result.connections]} of S3's own")
         if result.connections == 1:
-            goals.append(f"first byte <= S3's + {MOST_DELAY:g} ms")
-        goals.append(f"growth <= {MOST_GROWTH:g} MiB")
+            goals.append(f"first byte <= S3's + {MAX_DELAY:g} ms")
+        goals.append(f"growth <= {MAX_GROWTH:g} MiB")
         missed = result.short_of(largest)
         shown.append(
             {

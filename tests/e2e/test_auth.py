@@ -82,7 +82,7 @@ def test_a_successful_log_in_forgets_the_failures(http: httpx.Client, acme: Comp
         log_in(http, user.email)
 
 
-def test_defect_5_refresh_works_after_a_second_log_in(http: httpx.Client, acme: Company) -> None:
+def test_refresh_works_after_a_second_log_in(http: httpx.Client, acme: Company) -> None:
     first, second = log_in(http, acme.guest.email), log_in(http, acme.guest.email)
     for tokens in (first, second, first):
         if tokens is first and "used" in tokens:
@@ -101,7 +101,7 @@ def test_a_refresh_token_works_once_and_its_second_use_revokes_the_family(http: 
     expect(refresh(http, other["refresh_token"]), 200)  # another log-in is another family
 
 
-def test_defect_6_a_token_works_for_its_own_use_only(http: httpx.Client, acme: Company) -> None:
+def test_a_token_works_for_its_own_use_only(http: httpx.Client, acme: Company) -> None:
     tokens = log_in(http, acme.guest.email)
     as_access = http.get("/v1/auth/me", headers={"Authorization": f"Bearer {tokens['refresh_token']}"})
     problem(as_access, 401, "unauthenticated")
@@ -159,7 +159,7 @@ def test_nobody_logs_another_out_by_its_token(http: httpx.Client, acme: Company)
     expect(refresh(http, tokens["refresh_token"]), 200)
 
 
-def test_defect_7_sessions_are_shown_without_their_tokens(http: httpx.Client, acme: Company) -> None:
+def test_sessions_are_shown_without_their_tokens(http: httpx.Client, acme: Company) -> None:
     user = add_member(acme.admin)
     tokens = expect(refresh(http, user.tokens["refresh_token"]), 200)
     for viewer in (user, acme.admin):
@@ -181,7 +181,7 @@ def test_logging_out_everywhere_revokes_every_session(http: httpx.Client, acme: 
     assert user.call("DELETE", f"/v1/tokens/{user.id}").status_code == 204
 
 
-def test_defect_11_a_deleted_users_tokens_stop_at_once_with_401(http: httpx.Client, acme: Company) -> None:
+def test_a_deleted_users_tokens_stop_at_once_with_401(http: httpx.Client, acme: Company) -> None:
     user = add_member(acme.admin)
     assert acme.admin.call("DELETE", f"/v1/users/{user.id}").status_code == 204
     problem(user.get("/v1/auth/me"), 401, "unauthenticated")

@@ -34,16 +34,14 @@ def test_a_time_without_an_offset_is_taken_as_utc(http: httpx.Client) -> None:
     assert made["plan_expire_at"] == "2031-05-05T22:08:09Z"
 
 
-def test_defect_9_a_taken_corporation_name_is_409_and_makes_no_admin(http: httpx.Client, acme: Company) -> None:
+def test_a_taken_corporation_name_is_409_and_makes_no_admin(http: httpx.Client, acme: Company) -> None:
     body = sign_up(name=acme.name)
     problem(http.post("/v1/corporations", json=body), 409, "conflict")
     refused = http.post("/v1/auth/login", json={"email": body["admin_email"], "password": PASSWORD})
     problem(refused, 401, "unauthenticated")
 
 
-def test_defect_10_an_email_is_unique_over_the_whole_service_whatever_its_case(
-    http: httpx.Client, acme: Company
-) -> None:
+def test_an_email_is_unique_over_the_whole_service_whatever_its_case(http: httpx.Client, acme: Company) -> None:
     name = unique("c")
     body = sign_up(name=name, admin_email=acme.guest.email.upper())
     problem(http.post("/v1/corporations", json=body), 409, "conflict")
@@ -79,7 +77,7 @@ def test_a_broken_sign_up_is_422_and_names_the_field(http: httpx.Client, change:
     assert [error["field"] for error in answer["errors"]] == [field]
 
 
-def test_defect_14_a_password_over_72_bytes_is_422_and_of_72_works(http: httpx.Client) -> None:
+def test_a_password_over_72_bytes_is_422_and_of_72_works(http: httpx.Client) -> None:
     problem(http.post("/v1/corporations", json=sign_up(admin_password="é" * 37)), 422, "invalid")
     body = sign_up(admin_password="é" * 36)
     expect(http.post("/v1/corporations", json=body), 201)

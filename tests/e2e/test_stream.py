@@ -181,7 +181,7 @@ def test_a_stream_leaves_one_view_log_and_ten_points(acme: Company, bucket: S3) 
     assert [(log["video_id"], log["point"]) for log in logs] == [(video, 10)]
 
 
-def test_defect_3_a_logged_view_still_gets_its_points_by_a_stream(acme: Company, film: int) -> None:
+def test_a_logged_view_still_gets_its_points_by_a_stream(acme: Company, film: int) -> None:
     viewer = add_member(acme.admin)
     expect(viewer.call("POST", "/v1/view-logs", {"video_id": film}), 201)
     assert viewer.get(stream(film)).is_success
@@ -190,7 +190,7 @@ def test_defect_3_a_logged_view_still_gets_its_points_by_a_stream(acme: Company,
     assert again["point"] == 10
 
 
-def test_defect_4_a_missing_object_is_502_and_grants_nothing(acme: Company) -> None:
+def test_a_missing_object_is_502_and_grants_nothing(acme: Company) -> None:
     viewer = add_member(acme.admin)
     video = acme.video(file_path="tests/not-there.mp4")
     for headers in ({}, {"Range": "bytes=0-"}):
@@ -259,7 +259,7 @@ def test_64_concurrent_streams_of_one_video_by_one_user_grant_ten_points_once(ac
     assert len(expect(viewer.get(f"/v1/view-logs/{viewer.id}"), 200)["items"]) == 1
 
 
-def test_defect_2_32_users_by_32_videos_at_once_lose_no_point(http: httpx.Client, bucket: S3) -> None:
+def test_32_users_by_32_videos_at_once_lose_no_point(http: httpx.Client, bucket: S3) -> None:
     company = found_company(http)
     key = put(bucket, b"film")
     videos = [company.video(file_path=key) for _ in range(32)]

@@ -38,14 +38,14 @@ def test_a_broken_member_is_422_and_names_the_field(acme: Company, change: dict[
     assert "1234567" not in str(answer)
 
 
-def test_defect_8_nobody_makes_a_user_in_another_corporation(acme: Company, rival: Company) -> None:
+def test_nobody_makes_a_user_in_another_corporation(acme: Company, rival: Company) -> None:
     body = new_user(role="admin", corporation_id=rival.id)
     problem(acme.admin.call("POST", "/v1/users", body), 404, "not-found")
     problem(acme.guest.call("POST", "/v1/users", new_user(role="admin")), 403, "forbidden")
     problem(acme.admin.http.post("/v1/users", json=body), 401, "unauthenticated")
 
 
-def test_defect_8_a_guest_cannot_make_itself_an_admin(acme: Company) -> None:
+def test_a_guest_cannot_make_itself_an_admin(acme: Company) -> None:
     path = f"/v1/users/{acme.guest.id}"
     problem(acme.guest.call("PUT", path, {"role": "admin"}), 403, "forbidden")
     change = {"role": "admin", "password": "another one 1", "current_password": PASSWORD}

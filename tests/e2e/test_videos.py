@@ -43,7 +43,7 @@ def test_the_file_path_is_shown_to_admins_only(acme: Company) -> None:
         7,
     ],
 )
-def test_defect_4_a_file_path_is_a_key_in_the_own_bucket_and_nothing_else(acme: Company, file_path: object) -> None:
+def test_a_file_path_is_a_key_in_the_own_bucket_and_nothing_else(acme: Company, file_path: object) -> None:
     body = {"name": "x", "file_path": file_path}
     answer = problem(acme.admin.call("POST", "/v1/videos", body), 422, "invalid")
     assert [error["field"] for error in answer["errors"]] == ["file_path"]
@@ -144,7 +144,7 @@ def test_a_paid_plan_restores(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("plan", [{"plan": "FREE"}, {"plan": "PAID", "plan_expire_at": "2020-01-01T00:00:00Z"}])
-def test_defect_12_restoring_needs_a_plan_that_is_paid_at_this_moment(http: httpx.Client, plan: dict[str, str]) -> None:
+def test_restoring_needs_a_plan_that_is_paid_at_this_moment(http: httpx.Client, plan: dict[str, str]) -> None:
     company = found_company(http, **plan)
     video = company.video()
     company.admin.call("DELETE", f"/v1/videos/{video}")
@@ -181,7 +181,7 @@ def test_view_logs_show_what_was_viewed_and_grant_nothing(acme: Company) -> None
     problem(acme.guest.get(f"/v1/view-logs/{acme.admin.id}"), 403, "forbidden")
 
 
-def test_defect_3_an_unknown_video_is_404_not_500(acme: Company, rival: Company) -> None:
+def test_an_unknown_video_is_404_not_500(acme: Company, rival: Company) -> None:
     for video in (2**62, rival.video()):
         problem(acme.guest.call("POST", "/v1/view-logs", {"video_id": video}), 404, "not-found")
         problem(acme.guest.get(f"/v1/view-logs/{acme.guest.id}/{video}"), 404, "not-found")

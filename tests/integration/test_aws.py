@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from tests.e2e.clients import unique
 from tests.in_process import fresh
 from tests.integration.conftest import Services, forget
-from vms import aws, database, keys, settings, storage, tokens
+from vms import aws, database, jwts, keys, settings, storage
 from vms.errors import StorageFailed
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -67,7 +67,7 @@ def test_a_rotated_key_is_found_by_the_first_token_that_it_signed(
     monkeypatch.setenv("AWS_REGION", REGION)
     forget()
     try:
-        old = tokens.issue("access", 1, 1, "guest", 60)
+        old = jwts.issue("access", 1, 1, "guest", 60)
         assert keys.signing_key()[0] == "a"
         client = boto3.client("secretsmanager", endpoint_url=secrets_manager, region_name=REGION)
         client.put_secret_value(SecretId=arn, SecretString=json.dumps(ROTATED))
@@ -76,8 +76,8 @@ def test_a_rotated_key_is_found_by_the_first_token_that_it_signed(
         monkeypatch.setattr(keys, "RELOAD_AFTER", 0.0)
         assert keys.key_of("b") == "b" * 40
         assert keys.signing_key()[0] == "b"
-        assert tokens.verify(old, "access")["sub"] == 1
-        assert tokens.verify(tokens.issue("access", 2, 1, "guest", 60), "access")["sub"] == 2
+        assert jwts.verify(old, "access")["sub"] == 1
+        assert jwts.verify(jwts.issue("access", 2, 1, "guest", 60), "access")["sub"] == 2
     finally:
         monkeypatch.undo()
         forget()

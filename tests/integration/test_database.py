@@ -10,8 +10,9 @@ import pytest
 from tests.e2e.clients import Company, expect, found_company, problem
 from tests.in_process import context, load
 from tests.integration.conftest import Services
-from vms import corporations, database, migrations, sessions, views
+from vms import database, migrations
 from vms.auth import Caller, Who
+from vms.domain import corporations, sessions, views
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -65,7 +66,7 @@ def test_the_view_and_its_points_are_one_statement(acme: Company, statements: li
     assert views.grant(caller, video) is False
 
 
-def test_defect_1_and_3_a_logged_view_is_raised_to_its_points_once(acme: Company) -> None:
+def test_a_logged_view_is_raised_to_its_points_once(acme: Company) -> None:
     video = acme.video()
     caller = Caller(acme.guest.id, acme.id, Who.MEMBER)
     before = acme.guest.me()["point"]
@@ -101,7 +102,7 @@ def test_an_unreachable_database_is_503_with_retry_after(acme: Company, monkeypa
 
 
 def test_an_unforeseen_failure_is_500_and_tells_nothing(acme: Company, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vms import users
+    from vms.domain import users
 
     def fail(_: object) -> None:
         raise RuntimeError("the inside of the server")
@@ -115,12 +116,12 @@ def test_an_unforeseen_failure_is_500_and_tells_nothing(acme: Company, monkeypat
 def test_a_transaction_that_fails_changes_nothing(acme: Company) -> None:
     def fail() -> None:
         with database.transaction():
-            database.every("UPDATE corporation SET name = 'half done' WHERE seq = %(id)s", {"id": acme.id})
+            database.fetch_all("UPDATE corporation SET name = 'half done' WHERE seq = %(id)s", {"id": acme.id})
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
-    found = database.one("SELECT name FROM corporation WHERE seq = %(id)s", {"id": acme.id})
+    found = database.fetch_one("SELECT name FROM corporation WHERE seq = %(id)s", {"id": acme.id})
     assert found is not None
     assert found["name"] == acme.name
 
@@ -142,7 +143,7 @@ def test_the_schedule_turns_expired_plans_free_and_may_run_twice(http: httpx.Cli
 
 
 def test_expired_sessions_are_forgotten(acme: Company) -> None:
-    database.every("UPDATE refresh_token SET expired_at = now() WHERE user_id = %(id)s", {"id": acme.guest.id})
+    database.fetch_all("UPDATE refresh_token SET expired_at = now() WHERE user_id = %(id)s", {"id": acme.guest.id})
     assert sessions.purge() >= 1
     assert corporations.expire_plans() == 0
 
@@ -186,7 +187,7 @@ def test_the_migrate_function_brings_the_schema_up_to_date(environment: None) ->
 
 
 def test_the_tables_are_the_entity_diagrams() -> None:
-    rows = database.every(
+    rows = database.fetch_all(
         "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'", {}
     )
     columns: dict[str, set[str]] = {}
@@ -204,7 +205,7 @@ def test_the_tables_are_the_entity_diagrams() -> None:
 
 
 def test_a_refresh_token_is_stored_as_a_hash_only(acme: Company) -> None:
-    rows = database.every("SELECT token FROM refresh_token", {})
+    rows = database.fetch_all("SELECT token FROM refresh_token", {})
     assert rows
     assert all(len(row["token"]) == 64 for row in rows)
     assert acme.guest.tokens["refresh_token"] not in {row["token"] for row in rows}

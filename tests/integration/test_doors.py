@@ -21,7 +21,8 @@ from tests.e2e.test_service import (
 )
 from tests.in_process import context, fresh, load
 from tests.integration.conftest import Services, forget
-from vms import database, passwords, sessions, users
+from vms import database, passwords
+from vms.domain import sessions, users
 from vms.settings import SettingError
 
 __all__ = [
@@ -187,7 +188,7 @@ def test_a_log_in_that_overlaps_the_users_deletion_begins_no_session(
     user = add_member(acme.admin)
 
     def matches(password: str, stored: str | None) -> bool:
-        database.every('UPDATE "user" SET deleted_at = now() WHERE seq = %(id)s', {"id": user.id})
+        database.fetch_all('UPDATE "user" SET deleted_at = now() WHERE seq = %(id)s', {"id": user.id})
         return passwords.matches(password, stored)
 
     monkeypatch.setattr(sessions, "matches", matches)
@@ -237,11 +238,11 @@ def test_a_statement_that_takes_too_long_is_503_and_the_connection_serves_on(acm
     video = acme.video()
     with psycopg.connect(services.database.url) as other:
         other.execute("SELECT seq FROM video WHERE seq = %s FOR UPDATE", (video,))
-        database.every("SET statement_timeout = '200ms'", {})
+        database.fetch_all("SET statement_timeout = '200ms'", {})
         try:
             problem(acme.admin.call("PUT", f"/v1/videos/{video}", {"name": "late"}), 503, "unavailable")
         finally:
-            database.every("RESET statement_timeout", {})
+            database.fetch_all("RESET statement_timeout", {})
     assert expect(acme.admin.get(f"/v1/videos/id/{video}"), 200)["name"] != "late"
 
 

@@ -20,7 +20,7 @@ def registered() -> Iterator[None]:
 
 
 def backend() -> object:
-    row = database.one("SELECT pg_backend_pid() AS pid", {})
+    row = database.fetch_one("SELECT pg_backend_pid() AS pid", {})
     assert row is not None
     return row["pid"]
 

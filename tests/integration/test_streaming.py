@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from awslambdaric import lambda_runtime_client
 
+from tests.awslambdaric_releases import INSTALLED, OLDER, STAND_IN, PlainClient, Runtime, ThisProcess, Worker, found
 from tests.integration import streaming_handler
 from tests.integration.streaming_handler import BLOCK
-from tests.runtime_api import PATIENCE, PREFIX, Post, RuntimeApi
-from tests.runtimes import INSTALLED, OLDER, STAND_IN, PlainClient, Runtime, ThisProcess, Worker, found
+from tests.recorded_runtime_api import PATIENCE, PREFIX, Post, RuntimeApi
 from vms import streaming
 from vms.streaming import Streamed
 

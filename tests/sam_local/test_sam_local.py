@@ -25,7 +25,7 @@ NOT_AS_API_GATEWAY = {
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """What `python -m local.sam` says of itself, once it serves."""
+    """What `python -m ops.sam_local` says of itself, once it serves."""
     if "TEST_SAM_LOCAL" not in os.environ:
         pytest.skip("`make test-sam-local` runs the end-to-end suite over sam local, in Docker")
     settings = {**os.environ, "PORT": str(free_port()), "LOCAL_DIR": str(tmp_path / "local"), "BCRYPT_COST": "4"}

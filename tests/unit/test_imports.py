@@ -1,14 +1,13 @@
 """A cold start is mostly imports, so what each function imports is counted; how long it takes is a matter for `make bench`."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.runtimes import PROCESS
+from tests.awslambdaric_releases import PROCESS
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
@@ -27,15 +26,15 @@ NEVER = {
 FRAMEWORK = {"pydantic", "aws_lambda_powertools.event_handler"}
 # PyJWT imports it where it happens to be installed; the layers do not have it.
 NOT_SHIPPED = ("cryptography", "_cffi_backend")
-MOST = 600
-MOST_WITHOUT_FRAMEWORK = 450
+MAX_MODULES = 600
+MAX_WITHOUT_FRAMEWORK = 450
 
 
 def imported(function: str) -> set[str]:
     """The modules that a new execution environment of this function has after its import of app.py."""
     environment = {
         **PROCESS,
-        "PYTHONPATH": os.pathsep.join(str(path) for path in (ROOT / "functions" / function, ROOT / "layers" / "vms")),
+        "PYTHONPATH": str(ROOT / "functions" / function),
         "DATABASE_URL": "postgresql://nobody@localhost/none",
         "JWT_KEYS": json.dumps({"current": "none", "none": "-" * 32}),
         "VIDEO_BUCKET": "none",
@@ -53,7 +52,7 @@ def imported(function: str) -> set[str]:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_imports_no_more_than_its_requests_need(function: str) -> None:
     found = imported(function)
-    assert len(found) <= MOST
+    assert len(found) <= MAX_MODULES
     # Only the stream signs requests to AWS each time.
     assert found & NEVER <= ({"vms.aws"} if function == "stream" else set())
 
@@ -61,5 +60,5 @@ def test_a_function_imports_no_more_than_its_requests_need(function: str) -> Non
 @pytest.mark.parametrize("function", ["stream", "plan_expiry", "migrate"])
 def test_a_function_without_json_bodies_imports_no_framework(function: str) -> None:
     found = imported(function)
-    assert len(found) <= MOST_WITHOUT_FRAMEWORK
+    assert len(found) <= MAX_WITHOUT_FRAMEWORK
     assert not found & FRAMEWORK

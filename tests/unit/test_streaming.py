@@ -9,7 +9,7 @@ import pytest
 
 from vms import streaming
 from vms.errors import NotFound, TooLarge, Unauthenticated
-from vms.streaming import MOST_BUFFERED, MOST_PRELUDE, Streamed, buffered, problem
+from vms.streaming import MAX_BUFFERED, MAX_PRELUDE, Streamed, buffered, problem
 
 
 class Source:
@@ -74,8 +74,8 @@ def test_a_prelude_has_no_nul_byte_whatever_its_headers_hold() -> None:
 
 
 def test_a_prelude_that_does_not_fit_is_refused() -> None:
-    room = MOST_PRELUDE - len('{"statusCode":200,"headers":{"X":""}}')
-    assert len(Streamed(200, [("X", "x" * room)]).prelude()) == MOST_PRELUDE
+    room = MAX_PRELUDE - len('{"statusCode":200,"headers":{"X":""}}')
+    assert len(Streamed(200, [("X", "x" * room)]).prelude()) == MAX_PRELUDE
     with pytest.raises(ValueError, match="the response's headers have"):
         Streamed(200, [("X", "x" * (room + 1))]).prelude()
 
@@ -135,10 +135,10 @@ def test_a_buffered_answer_may_be_as_large_as_the_limit_and_no_larger() -> None:
     def whole(padding: int) -> dict[str, Any]:
         return buffered(Streamed(200, [("X", "x" * padding)], iter([bytes(4 * 1024 * 1024)])), "request-1")
 
-    room = MOST_BUFFERED - len(json.dumps(whole(0)))
+    room = MAX_BUFFERED - len(json.dumps(whole(0)))
     fits, refused = whole(room), whole(room + 1)
     assert fits["statusCode"] == 200
-    assert len(json.dumps(fits)) == MOST_BUFFERED
+    assert len(json.dumps(fits)) == MAX_BUFFERED
     assert refused["statusCode"] == 413
     document = json.loads(body_of(refused))
     assert (document["type"], document["instance"]) == (TooLarge.type, "request-1")

@@ -37,7 +37,7 @@ from vms.settings import settings
 
 __all__ = ["Api", "Event", "LambdaContext", "Response", "Who"]
 
-MOST_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024
 
 type Event = Mapping[str, Any]
 
@@ -160,7 +160,7 @@ class _ValidateRequest(OpenAPIRequestValidationMiddleware):
         event = app.current_event
         raw = event.body or ""
         data = _decoded(raw) if event.is_base64_encoded else raw.encode("utf-8", "surrogatepass")
-        if len(data) > MOST_BODY_BYTES:
+        if len(data) > MAX_BODY_BYTES:
             raise TooLarge
         if not data.strip():
             return None

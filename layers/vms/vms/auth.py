@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import LiteralString
 
-from vms import tokens
+from vms import jwts
 from vms.database import Row
 from vms.errors import Forbidden, NotFound, Unauthenticated
 
@@ -66,7 +66,7 @@ def authenticate(authorization: str | None, who: Who) -> Caller:
     scheme, _, token = (authorization or "").strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthenticated
-    claims = tokens.verify(token.strip(), "access")
+    claims = jwts.verify(token.strip(), "access")
     return Caller(claims["sub"], claims["cid"], who)
 
 
@@ -76,7 +76,7 @@ def authenticate_playback(token: str, video_id: int) -> Caller:
     Raises:
         Unauthenticated: it is not a valid playback token of this video.
     """
-    claims = tokens.verify(token, "playback")
+    claims = jwts.verify(token, "playback")
     if claims.get("vid") != video_id:
         raise Unauthenticated
     return Caller(claims["sub"], claims["cid"], Who.MEMBER)

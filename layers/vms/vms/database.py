@@ -26,19 +26,19 @@ type Parameters = Mapping[str, object]
 _connection: psycopg.Connection[Row] | None = None
 
 
-def one(sql: LiteralString, parameters: Parameters) -> Row | None:
+def fetch_one(sql: LiteralString, parameters: Parameters) -> Row | None:
     """Run one statement in one round trip and return its first row, or None.
 
     Raises:
         Unavailable: the database cannot be reached, or gave up on the statement.
         psycopg.IntegrityError: a constraint refused it; nothing was changed.
     """
-    rows = every(sql, parameters)
+    rows = fetch_all(sql, parameters)
     return rows[0] if rows else None
 
 
-def every(sql: LiteralString, parameters: Parameters) -> list[Row]:
-    """Run one statement in one round trip and return all its rows. Raises as `one` does."""
+def fetch_all(sql: LiteralString, parameters: Parameters) -> list[Row]:
+    """Run one statement in one round trip and return all its rows. Raises as `fetch_one` does."""
     with _reporting_loss():
         cursor = connection().execute(sql, parameters)
         return cursor.fetchall() if cursor.description else []
@@ -46,7 +46,7 @@ def every(sql: LiteralString, parameters: Parameters) -> list[Row]:
 
 @contextmanager
 def transaction() -> Iterator[None]:
-    """Run the statements within as one transaction: rolled back unless the block ends well. Raises as `one` does."""
+    """Run the statements within as one transaction: rolled back unless the block ends well. Raises as `fetch_one` does."""
     with _reporting_loss(), connection().transaction():
         yield
 
@@ -101,7 +101,7 @@ def close() -> None:
 def reachable() -> bool:
     """Whether the database answers a statement now."""
     try:
-        return one("SELECT 1 AS answer", {}) is not None
+        return fetch_one("SELECT 1 AS answer", {}) is not None
     except Unavailable:
         return False
 

@@ -7,8 +7,8 @@ import bcrypt
 
 from vms.settings import settings
 
-LEAST_CHARACTERS = 8
-MOST_BYTES = 72
+MIN_CHARACTERS = 8
+MAX_BYTES = 72
 
 
 def hash_password(password: str) -> str:
@@ -19,7 +19,7 @@ def hash_password(password: str) -> str:
 def matches(password: str, stored: str | None) -> bool:
     """Whether this is the password behind `stored`. Without one (an unknown address) it takes as long and says no."""
     given = password.encode("utf-8", "surrogatepass")
-    usable = given[:MOST_BYTES] if b"\0" not in given else b"?"
+    usable = given[:MAX_BYTES] if b"\0" not in given else b"?"
     same = bcrypt.checkpw(usable, (stored or _nobodys()).encode())
     return same and stored is not None and usable == given
 

@@ -10,7 +10,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from vms.pages import FIRST, Slice, read_cursor
-from vms.passwords import LEAST_CHARACTERS, MOST_BYTES
+from vms.passwords import MAX_BYTES, MIN_CHARACTERS
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
@@ -35,8 +35,8 @@ def _email(value: str) -> str:
 
 
 def _password(value: str) -> str:
-    if len(value.encode()) > MOST_BYTES:
-        raise ValueError(f"must have at most {MOST_BYTES} bytes in UTF-8")
+    if len(value.encode()) > MAX_BYTES:
+        raise ValueError(f"must have at most {MAX_BYTES} bytes in UTF-8")
     if "\0" in value:
         raise ValueError("must not have a NUL character")
     return value
@@ -81,7 +81,7 @@ Email = Annotated[
     str, Field(min_length=3, max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_email)
 ]
 Password = Annotated[
-    str, Field(min_length=LEAST_CHARACTERS, json_schema_extra={"format": "password"}), AfterValidator(_password)
+    str, Field(min_length=MIN_CHARACTERS, json_schema_extra={"format": "password"}), AfterValidator(_password)
 ]
 GivenEmail = Annotated[str, Field(min_length=1, max_length=254), AfterValidator(_plain)]
 GivenPassword = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={"format": "password"})]

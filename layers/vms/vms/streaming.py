@@ -20,9 +20,9 @@ from vms.errors import PROBLEM_JSON, Problem, TooLarge
 CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 DELIMITER = b"\0" * 8
 # The prelude and the delimiter must lie within the first 16 KB.
-MOST_PRELUDE = 16 * 1024 - len(DELIMITER)
+MAX_PRELUDE = 16 * 1024 - len(DELIMITER)
 # A buffered answer's JSON may have so many bytes (Lambda's limit on a synchronous response).
-MOST_BUFFERED = 6_291_556
+MAX_BUFFERED = 6_291_556
 # A stream that the function's deadline would cut off ends so long before it, as a failure that says so (seconds).
 BEFORE_DEADLINE = 0.5
 # The platform acknowledges a whole response at once; it is not waited for longer than this (seconds).
@@ -69,8 +69,8 @@ class Streamed:
         if cookies:
             document["cookies"] = cookies
         data = json.dumps(document, separators=(",", ":")).encode()
-        if len(data) > MOST_PRELUDE:
-            raise ValueError(f"the response's headers have {len(data)} bytes, more than {MOST_PRELUDE}")
+        if len(data) > MAX_PRELUDE:
+            raise ValueError(f"the response's headers have {len(data)} bytes, more than {MAX_PRELUDE}")
         return data
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ def buffered(response: Streamed, request_id: str) -> dict[str, Any]:
     plain = single.get("Content-Type") == PROBLEM_JSON
     text = body.decode() if plain else base64.b64encode(body).decode()
     answer = {"statusCode": response.status, "multiValueHeaders": multi, "body": text, "isBase64Encoded": not plain}
-    if len(text) + len(json.dumps({**answer, "body": ""})) > MOST_BUFFERED:
+    if len(text) + len(json.dumps({**answer, "body": ""})) > MAX_BUFFERED:
         return buffered(
             problem(TooLarge("This answer is too large to be sent whole: ask for it by Range."), request_id), request_id
         )

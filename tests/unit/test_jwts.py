@@ -5,7 +5,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from vms import keys, settings, tokens
+from vms import jwts, keys, settings
 from vms.auth import Who, authenticate, authenticate_playback
 from vms.errors import Unauthenticated
 from vms.settings import SettingError
@@ -27,11 +27,11 @@ def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def access() -> str:
-    return tokens.issue("access", 7, 3, "guest", 60)
+    return jwts.issue("access", 7, 3, "guest", 60)
 
 
 def test_a_token_is_read_back(key_file: Path) -> None:
-    claims = tokens.verify(access(), "access")
+    claims = jwts.verify(access(), "access")
     assert (claims["sub"], claims["cid"], claims["role"]) == (7, 3, "guest")
 
 
@@ -41,12 +41,12 @@ def test_two_keys_stand_side_by_side_while_one_is_rotated_out(key_file: Path) ->
     keys.forget()
     after = access()
     assert jwt.get_unverified_header(after)["kid"] == "new"
-    assert tokens.verify(before, "access")["sub"] == tokens.verify(after, "access")["sub"]
+    assert jwts.verify(before, "access")["sub"] == jwts.verify(after, "access")["sub"]
     key_file.write_text(json.dumps({"current": "new", "new": NEW}))
     keys.forget()
     with pytest.raises(Unauthenticated):
-        tokens.verify(before, "access")
-    assert tokens.verify(after, "access")
+        jwts.verify(before, "access")
+    assert jwts.verify(after, "access")
 
 
 def test_a_newer_key_is_found_when_a_token_names_it(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ def test_a_newer_key_is_found_when_a_token_names_it(key_file: Path, monkeypatch:
     monkeypatch.setattr(keys, "RELOAD_AFTER", 0.0)
     token = jwt.encode({"sub": "1"}, NEW, algorithm="HS256", headers={"kid": "new"})
     with pytest.raises(Unauthenticated):  # it has not the claims, but its key was looked for
-        tokens.verify(token, "access")
+        jwts.verify(token, "access")
     assert keys.key_of("new") == NEW
     assert keys.key_of("unknown") is None
 
@@ -68,7 +68,7 @@ def test_only_hs256_is_accepted(key_file: Path, algorithm: str) -> None:
     claims = jwt.decode(access(), options={"verify_signature": False})
     token = jwt.encode(claims, "" if algorithm == "none" else long, algorithm=algorithm, headers={"kid": "old"})
     with pytest.raises(Unauthenticated):
-        tokens.verify(token, "access")
+        jwts.verify(token, "access")
 
 
 @pytest.mark.parametrize("missing", ["iss", "aud", "sub", "cid", "role", "typ", "jti", "iat", "exp"])
@@ -76,7 +76,7 @@ def test_every_claim_is_required(key_file: Path, missing: str) -> None:
     claims = jwt.decode(access(), options={"verify_signature": False})
     del claims[missing]
     with pytest.raises(Unauthenticated):
-        tokens.verify(jwt.encode(claims, OLD, algorithm="HS256", headers={"kid": "old"}), "access")
+        jwts.verify(jwt.encode(claims, OLD, algorithm="HS256", headers={"kid": "old"}), "access")
 
 
 @pytest.mark.parametrize(
@@ -85,18 +85,18 @@ def test_every_claim_is_required(key_file: Path, missing: str) -> None:
 def test_a_wrong_claim_is_refused(key_file: Path, change: dict[str, object]) -> None:
     claims = {**jwt.decode(access(), options={"verify_signature": False}), **change}
     with pytest.raises(Unauthenticated):
-        tokens.verify(jwt.encode(claims, OLD, algorithm="HS256", headers={"kid": "old"}), "access")
+        jwts.verify(jwt.encode(claims, OLD, algorithm="HS256", headers={"kid": "old"}), "access")
 
 
 def test_an_expired_token_is_known_again_only_where_that_is_asked_for(key_file: Path) -> None:
-    token = tokens.issue("refresh", 7, 3, "guest", -1)
+    token = jwts.issue("refresh", 7, 3, "guest", -1)
     with pytest.raises(Unauthenticated):
-        tokens.verify(token, "refresh")
-    assert tokens.verify(token, "refresh", expired_too=True)["sub"] == 7
+        jwts.verify(token, "refresh")
+    assert jwts.verify(token, "refresh", expired_too=True)["sub"] == 7
 
 
 def test_a_playback_token_is_for_its_video_alone(key_file: Path) -> None:
-    token = tokens.issue("playback", 7, 3, "guest", 60, vid=5)
+    token = jwts.issue("playback", 7, 3, "guest", 60, vid=5)
     assert authenticate_playback(token, 5).user_id == 7
     with pytest.raises(Unauthenticated):
         authenticate_playback(token, 6)

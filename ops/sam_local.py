@@ -1,4 +1,4 @@
-"""`python -m local.sam`: `sam build` and `sam local start-api`, in Docker, against the PostgreSQL and the S3 server of this machine.
+"""`python -m ops.sam_local`: `sam build` and `sam local start-api`, in Docker, against the PostgreSQL and the S3 server of this machine.
 
 The other way to run the template: AWS's own emulator of the runtime, buffered. SAM_ARGS is passed on to start-api.
 """

@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self
 import pytest
 from awslambdaric import bootstrap, lambda_runtime_client
 
-from tests.runtime_api import PREFIX, Invocation, RuntimeApi
+from tests.recorded_runtime_api import PREFIX, Invocation, RuntimeApi
 
 ROOT = Path(__file__).parents[1]
 # What a Python needs of its environment to run at all.

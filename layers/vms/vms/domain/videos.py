@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from vms import database, tokens
+from vms import database, jwts
 from vms.auth import CALLER, PERMITTED, Caller, Who, permit
-from vms.corporations import EFFECTIVELY_PAID
 from vms.database import Row
+from vms.domain.corporations import EFFECTIVELY_PAID
 from vms.errors import NotFound, PlanRequired
 from vms.pages import Page, Slice
 from vms.settings import settings
@@ -51,7 +51,7 @@ def create(caller: Caller, name: str, file_path: str, corporation_id: int | None
         NotFound: `corporation_id` is given and another's.
         Forbidden: the caller is no admin.
     """
-    row = database.one(
+    row = database.fetch_one(
         f"""WITH {CALLER}, target AS (
             SELECT corporation_id AS seq FROM caller
             WHERE %(corporation_id)s::bigint IS NULL OR corporation_id = %(corporation_id)s
@@ -68,7 +68,7 @@ def create(caller: Caller, name: str, file_path: str, corporation_id: int | None
 
 def get(caller: Caller, video_id: int) -> Video:
     """A live video of the caller's corporation. Raises `NotFound`."""
-    row = database.one(
+    row = database.fetch_one(
         f"""WITH {CALLER}
         SELECT caller.role AS caller_role, v.seq AS target, v.* FROM caller
         LEFT JOIN video v ON v.seq = %(video_id)s AND v.corporation_id = caller.corporation_id AND NOT v.deleted""",
@@ -79,7 +79,7 @@ def get(caller: Caller, video_id: int) -> Video:
 
 def find_source(caller: Caller, video_id: int) -> Source:
     """What the stream needs of a live video of the caller's corporation. Raises `NotFound`."""
-    row = database.one(
+    row = database.fetch_one(
         f"""WITH {CALLER}
         SELECT caller.role AS caller_role, v.seq AS target, v.name, v.file_path FROM caller
         LEFT JOIN video v ON v.seq = %(video_id)s AND v.corporation_id = caller.corporation_id AND NOT v.deleted""",
@@ -91,7 +91,7 @@ def find_source(caller: Caller, video_id: int) -> Source:
 
 def issue_playback(caller: Caller, video_id: int) -> tuple[str, datetime]:
     """A token that streams this live video to the caller and does nothing else, and when it ends. Raises `NotFound`."""
-    row = database.one(
+    row = database.fetch_one(
         f"""WITH {CALLER}
         SELECT caller.role AS caller_role, v.seq AS target FROM caller
         LEFT JOIN video v ON v.seq = %(video_id)s AND v.corporation_id = caller.corporation_id AND NOT v.deleted""",
@@ -100,7 +100,7 @@ def issue_playback(caller: Caller, video_id: int) -> tuple[str, datetime]:
     role = permit(caller, row)["caller_role"]
     seconds = settings().playback_token_seconds
     expires_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
-    return tokens.issue("playback", caller.user_id, caller.corporation_id, role, seconds, vid=video_id), expires_at
+    return jwts.issue("playback", caller.user_id, caller.corporation_id, role, seconds, vid=video_id), expires_at
 
 
 def browse(caller: Caller, part: Slice, *, corporation_id: int | None = None, deleted: bool = False) -> Page[Video]:
@@ -110,7 +110,7 @@ def browse(caller: Caller, part: Slice, *, corporation_id: int | None = None, de
         NotFound: `corporation_id` is given and another's.
         Forbidden: `deleted` and the caller is no admin.
     """
-    rows = database.every(
+    rows = database.fetch_all(
         f"""WITH {CALLER}
         SELECT caller.role AS caller_role, v.*,
                CASE WHEN %(corporation_id)s::bigint IS NULL OR caller.corporation_id = %(corporation_id)s
@@ -153,7 +153,7 @@ def restore(caller: Caller, video_id: int) -> Video:
 
 
 def _change(caller: Caller, video_id: int, fields: dict[str, object]) -> Video:
-    row = database.one(
+    row = database.fetch_one(
         f"""WITH {CALLER}, target AS (
             SELECT v.seq, {EFFECTIVELY_PAID} AS paid FROM caller
             JOIN video v ON v.seq = %(video_id)s AND v.corporation_id = caller.corporation_id AND v.deleted = %(restoring)s

@@ -47,7 +47,7 @@ def sign_up(
     """
     hashed = hash_password(admin_password)
     try:
-        row = database.one(
+        row = database.fetch_one(
             """WITH made AS (
                 INSERT INTO corporation (name, plan_type, plan_expired_at) VALUES (%(name)s, %(plan)s, %(expiry)s) RETURNING *
             ), admin AS (
@@ -86,7 +86,7 @@ def browse(caller: Caller, part: Slice) -> Page[Corporation]:
 
 
 def _get(caller: Caller, which: dict[str, object]) -> Corporation:
-    row = database.one(
+    row = database.fetch_one(
         f"""WITH {CALLER}
         SELECT caller.role AS caller_role, c.seq AS target, c.* FROM caller
         LEFT JOIN corporation c ON c.seq = caller.corporation_id
@@ -105,7 +105,7 @@ def change(caller: Caller, corporation_id: int, fields: dict[str, object]) -> Co
         Conflict: the name is taken.
     """
     try:
-        row = database.one(
+        row = database.fetch_one(
             f"""WITH {CALLER}, target AS (
                 SELECT corporation_id AS seq FROM caller WHERE corporation_id = %(id)s
             ), changed AS (
@@ -143,7 +143,7 @@ def delete(caller: Caller, corporation_id: int) -> None:
         Forbidden: the caller is no admin.
     """
     with database.transaction():
-        row = database.one(
+        row = database.fetch_one(
             # The lock, and the statement after it with a snapshot of its own, so that a user who is being added meanwhile goes too.
             f"""WITH {CALLER}
             SELECT caller.role AS caller_role, c.seq AS target FROM caller
@@ -153,7 +153,7 @@ def delete(caller: Caller, corporation_id: int) -> None:
             {**caller.parameters, "id": corporation_id},
         )
         permit(caller, row)
-        database.every(
+        database.fetch_all(
             """WITH gone AS (
                 UPDATE corporation SET deleted_at = now(), updated_at = now() WHERE seq = %(id)s
             ), users AS (
@@ -172,7 +172,7 @@ def expire_plans() -> int:
 
     May run twice, or at the same time with itself: whoever comes second finds nothing left to do.
     """
-    row = database.one(
+    row = database.fetch_one(
         """WITH expired AS (
             UPDATE corporation SET plan_type = 'FREE', plan_expired_at = NULL, updated_at = now()
             WHERE plan_type = 'PAID' AND plan_expired_at <= now() RETURNING seq

@@ -38,7 +38,7 @@ def grant(caller: Caller, video_id: int) -> bool:
     Raises:
         Unauthenticated, NotFound: the user or the video is gone since the stream began.
     """
-    row = database.one(
+    row = database.fetch_one(
         f"""WITH {CALLER}, target AS (
             SELECT v.seq FROM caller
             JOIN video v ON v.seq = %(video_id)s AND v.corporation_id = caller.corporation_id AND NOT v.deleted
@@ -63,7 +63,7 @@ def log(caller: Caller, video_id: int) -> tuple[ViewLog, bool]:
     Raises:
         NotFound: the caller's corporation has no such live video.
     """
-    row = database.one(
+    row = database.fetch_one(
         # The no-op update makes RETURNING give the standing row even if a concurrent request has only just made it; xmax is 0 only in a
         # row that this statement inserted (it is the transaction that locked or replaced a row, PostgreSQL manual 5.6).
         f"""WITH {CALLER}, target AS (
@@ -89,7 +89,7 @@ def has_viewed(caller: Caller, user_id: int, video_id: int) -> bool:
         NotFound: there is no such user or video.
         Forbidden: it is another user's log, and the caller is no admin.
     """
-    row = database.one(
+    row = database.fetch_one(
         f"""WITH {CALLER}
         SELECT caller.role AS caller_role, v.seq AS target, l.seq IS NOT NULL AS viewed FROM caller
         LEFT JOIN "user" u ON u.seq = %(user_id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL
@@ -107,7 +107,7 @@ def browse(caller: Caller, user_id: int, part: Slice) -> Page[ViewLog]:
         NotFound: the caller's corporation has no such user.
         Forbidden: it is another user's, and the caller is no admin.
     """
-    rows = database.every(
+    rows = database.fetch_all(
         f"""WITH {CALLER}
         SELECT caller.role AS caller_role, u.seq AS target, l.* FROM caller
         LEFT JOIN "user" u ON u.seq = %(user_id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL

@@ -9,11 +9,11 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from vms import attempts, database, tokens
+from vms import database, jwts
 from vms.auth import CALLER, Caller, permit
 from vms.database import Row
+from vms.domain import attempts
 from vms.errors import Unauthenticated
-from vms.observability import count
 from vms.pages import Page, Slice
 from vms.passwords import matches
 from vms.settings import settings
@@ -53,7 +53,7 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
     """
     address = email.lower()
     subjects = [attempts.subject("login", address, source_ip), attempts.subject("login", address)]
-    row = database.one(
+    row = database.fetch_one(
         f"""SELECT {attempts.WAIT} AS wait, u.seq, u.password, u.role, u.corporation_id
         FROM (SELECT 1) AS one LEFT JOIN (
             SELECT u.* FROM "user" u JOIN corporation c ON c.seq = u.corporation_id AND c.deleted_at IS NULL
@@ -64,10 +64,9 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
     attempts.refuse(row)
     if row is None or not matches(password, row["password"]):
         attempts.record_failure(subjects)
-        count("LogInFailures")
         raise Unauthenticated(_REFUSED)
     pair = _pair(row)
-    started = database.one(
+    started = database.fetch_one(
         # The password is asked for again, so that a log-in that overlaps its change or the user's deletion begins no session.
         """WITH cleared AS (DELETE FROM login_attempt WHERE subject = ANY(%(subjects)s))
         INSERT INTO refresh_token (token, user_id, family, expired_at)
@@ -94,9 +93,9 @@ def refresh(refresh_token: str) -> TokenPair:
     Raises:
         Unauthenticated: it is no valid refresh token, was used before, was revoked, or its user is gone.
     """
-    claims = tokens.verify(refresh_token, "refresh")
+    claims = jwts.verify(refresh_token, "refresh")
     digest = _digest(refresh_token)
-    row = database.one(
+    row = database.fetch_one(
         """SELECT u.seq, u.role, u.corporation_id FROM "user" u JOIN corporation c ON c.seq = u.corporation_id
         WHERE u.seq = %(user_id)s AND u.deleted_at IS NULL AND c.deleted_at IS NULL""",
         {"user_id": claims["sub"]},
@@ -104,7 +103,7 @@ def refresh(refresh_token: str) -> TokenPair:
     if row is None:
         raise Unauthenticated
     pair = _pair(row)
-    rotated = database.one(
+    rotated = database.fetch_one(
         # The row lock of the UPDATE makes one of two concurrent uses wait, and then find the token revoked.
         """WITH used AS (
             UPDATE refresh_token SET revoked_at = now()
@@ -133,8 +132,10 @@ def log_out(caller: Caller, refresh_token: str) -> None:
     Raises:
         Unauthenticated: it is no refresh token of the caller's, or the caller is gone.
     """
-    permit(caller, database.one(f"WITH {CALLER} SELECT caller.role AS caller_role FROM caller", caller.parameters))
-    claims = tokens.verify(refresh_token, "refresh", expired_too=True)
+    permit(
+        caller, database.fetch_one(f"WITH {CALLER} SELECT caller.role AS caller_role FROM caller", caller.parameters)
+    )
+    claims = jwts.verify(refresh_token, "refresh", expired_too=True)
     if claims["sub"] != caller.user_id:
         raise Unauthenticated("This is not a refresh token of yours.")
     _revoke_family(_digest(refresh_token), caller.user_id)
@@ -147,7 +148,7 @@ def browse(caller: Caller, user_id: int, part: Slice) -> Page[Session]:
         NotFound: the caller's corporation has no such user.
         Forbidden: it is another user's, and the caller is no admin.
     """
-    rows = database.every(
+    rows = database.fetch_all(
         f"""WITH {CALLER}
         SELECT caller.role AS caller_role, u.seq AS target, t.* FROM caller
         LEFT JOIN "user" u ON u.seq = %(user_id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL
@@ -163,7 +164,7 @@ def browse(caller: Caller, user_id: int, part: Slice) -> Page[Session]:
 
 def revoke_all(caller: Caller, user_id: int) -> None:
     """Log a user out everywhere. Raises as `browse` does."""
-    row = database.one(
+    row = database.fetch_one(
         f"""WITH {CALLER}, target AS (
             SELECT u.seq FROM caller
             JOIN "user" u ON u.seq = %(user_id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL
@@ -179,7 +180,7 @@ def revoke_all(caller: Caller, user_id: int) -> None:
 
 def purge() -> int:
     """Forget what no longer matters: expired refresh tokens and past windows of failed log-ins. Returns how many tokens went."""
-    row = database.one(
+    row = database.fetch_one(
         """WITH windows AS (DELETE FROM login_attempt WHERE ends_at < now()),
         purged AS (DELETE FROM refresh_token WHERE expired_at < now() RETURNING seq)
         SELECT count(*) AS purged FROM purged""",
@@ -192,15 +193,15 @@ def _pair(user: Row) -> TokenPair:
     config = settings()
     whose = (user["seq"], user["corporation_id"], user["role"])
     return TokenPair(
-        tokens.issue("access", *whose, config.access_token_seconds),
-        tokens.issue("refresh", *whose, config.refresh_token_seconds),
+        jwts.issue("access", *whose, config.access_token_seconds),
+        jwts.issue("refresh", *whose, config.refresh_token_seconds),
         "Bearer",
         config.access_token_seconds,
     )
 
 
 def _revoke_family(digest: str, user_id: int) -> None:
-    database.every(
+    database.fetch_all(
         """UPDATE refresh_token SET revoked_at = now()
         WHERE family = (SELECT family FROM refresh_token WHERE token = %(token)s AND user_id = %(user_id)s) AND revoked_at IS NULL""",
         {"token": digest, "user_id": user_id},

@@ -23,7 +23,9 @@ def check(subjects: Sequence[str]) -> None:
     Raises:
         TooManyAttempts: with the seconds until the window ends.
     """
-    refuse(database.one(f"SELECT {WAIT} AS wait", {"subjects": list(subjects), "most": settings().login_attempts}))
+    refuse(
+        database.fetch_one(f"SELECT {WAIT} AS wait", {"subjects": list(subjects), "most": settings().login_attempts})
+    )
 
 
 def refuse(row: database.Row | None) -> None:
@@ -43,7 +45,7 @@ WAIT = """(
 
 def record_failure(subjects: Sequence[str]) -> None:
     """Count one more failure for each, in a window that begins with the first."""
-    database.every(
+    database.fetch_all(
         """INSERT INTO login_attempt AS a (subject, ends_at)
         SELECT DISTINCT s, now() + make_interval(secs => %(seconds)s) FROM unnest(%(subjects)s::text[]) AS s ORDER BY s
         ON CONFLICT (subject) DO UPDATE SET

@@ -6,10 +6,11 @@ from typing import Literal, LiteralString
 
 import psycopg.errors
 
-from vms import attempts, database
+from vms import database
 from vms.auth import CALLER, PERMITTED, Caller, permit
-from vms.corporations import taken_conflict
 from vms.database import Row
+from vms.domain import attempts
+from vms.domain.corporations import taken_conflict
 from vms.errors import Conflict, Forbidden, Invalid
 from vms.pages import Page, Slice
 from vms.passwords import hash_password, matches
@@ -63,14 +64,14 @@ def create(caller: Caller, email: str, password: str, role: Role, corporation_id
     # Asked before the password is hashed, so that a caller who may not cannot make the server work for 0.25 s.
     permit(
         caller,
-        database.one(
+        database.fetch_one(
             f"""WITH {CALLER}, {target})
             SELECT caller.role AS caller_role, target.seq AS target FROM caller LEFT JOIN target ON true""",
             parameters,
         ),
     )
     try:
-        row = database.one(
+        row = database.fetch_one(
             # FOR SHARE: a corporation that is being deleted is waited for, and then gets no member.
             f"""WITH {CALLER}, {target} FOR SHARE OF c), made AS (
                 INSERT INTO "user" (email, password, role, corporation_id)
@@ -87,7 +88,7 @@ def create(caller: Caller, email: str, password: str, role: Role, corporation_id
 
 def me(caller: Caller) -> User:
     """The caller itself."""
-    row = database.one(
+    row = database.fetch_one(
         f"""WITH {CALLER}
         SELECT caller.role AS caller_role, {_COLUMNS} FROM caller JOIN "user" u ON u.seq = caller.seq""",
         caller.parameters,
@@ -111,7 +112,7 @@ def get_by_email(caller: Caller, email: str) -> User:
 
 
 def _get(caller: Caller, which: dict[str, object]) -> User:
-    row = database.one(
+    row = database.fetch_one(
         f"""WITH {CALLER}
         SELECT caller.role AS caller_role, {_COLUMNS} FROM caller
         LEFT JOIN "user" u ON u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL
@@ -124,7 +125,7 @@ def _get(caller: Caller, which: dict[str, object]) -> User:
 
 def browse(caller: Caller, part: Slice) -> Page[User]:
     """A page of the corporation's members. Raises `Forbidden` when the caller is no admin."""
-    rows = database.every(
+    rows = database.fetch_all(
         f"""WITH {CALLER}
         SELECT caller.role AS caller_role, u.*, true AS target FROM caller LEFT JOIN LATERAL (
             SELECT {_COLUMNS} FROM "user" u
@@ -147,7 +148,7 @@ def change(caller: Caller, user_id: int, password: str | None, role: Role | None
         TooManyAttempts: that was tried too often.
         Conflict: the last admin would be demoted.
     """
-    row = database.one(
+    row = database.fetch_one(
         f"""WITH {CALLER}
         SELECT caller.role AS caller_role, u.seq AS target, u.password, u.email FROM caller
         LEFT JOIN "user" u ON u.seq = %(id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL""",
@@ -174,7 +175,7 @@ def _prove_own_password(user_id: int, given: str | None, stored: str) -> None:
 def _change(caller: Caller, user_id: int, password: str | None, role: Role | None) -> User:
     with database.transaction():
         _lock_corporation(caller)
-        row = database.one(
+        row = database.fetch_one(
             f"""WITH {CALLER}, target AS (
                 SELECT u.seq, {_IS_LAST_ADMIN} AS last_admin FROM caller
                 JOIN "user" u ON u.seq = %(id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL
@@ -207,7 +208,7 @@ def delete(caller: Caller, user_id: int) -> None:
     """
     with database.transaction():
         _lock_corporation(caller)
-        row = database.one(
+        row = database.fetch_one(
             f"""WITH {CALLER}, target AS (
                 SELECT u.seq, {_IS_LAST_ADMIN} AS last_admin FROM caller
                 JOIN "user" u ON u.seq = %(id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL
@@ -233,7 +234,9 @@ _IS_LAST_ADMIN: LiteralString = """(u.role = 'admin' AND NOT EXISTS (
 
 
 def _lock_corporation(caller: Caller) -> None:
-    database.one("SELECT seq FROM corporation WHERE seq = %(caller_corporation)s FOR NO KEY UPDATE", caller.parameters)
+    database.fetch_one(
+        "SELECT seq FROM corporation WHERE seq = %(caller_corporation)s FOR NO KEY UPDATE", caller.parameters
+    )
 
 
 def _unless_last_admin(row: Row) -> Row:

@@ -1,0 +1,33 @@
+"""The operator's command line: `python -m ops migrate STACK` and `python -m ops rotate-keys STACK`."""
+
+import argparse
+import sys
+
+from ops import deployed
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command; the exit code is returned."""
+    parser = argparse.ArgumentParser(prog="python -m ops", description="Operates a deployed stack.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    migrate = commands.add_parser("migrate", help="bring a deployed stack's schema up to date")
+    rotate = commands.add_parser(
+        "rotate-keys", help="sign a deployed stack's tokens with a new key; the old one stays valid beside it"
+    )
+    rotate.add_argument("--wait", type=float, default=deployed.KNOWN_AFTER, help="seconds before the new key signs")
+    for command in (migrate, rotate):
+        command.add_argument("stack", help="name of the CloudFormation stack")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "migrate":
+            print(deployed.migrate(options.stack))
+        else:
+            print(deployed.rotate_keys(options.stack, options.wait))
+    except deployed.DeployedError as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
