@@ -8,6 +8,7 @@ import bcrypt
 import psycopg
 
 from local.s3 import S3, S3Error
+from vms.canonical import email_key, name_key
 
 PASSWORD = "demo-password"  # noqa: S105 - printed on the terminal; it opens nothing but this demonstration
 FILMS = {"Colours and tones": "colours.mp4", "Into the fractal": "zoom.mp4"}
@@ -62,13 +63,14 @@ def _insert(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     password = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()  # one for all four: it costs 0.25 s
     for name, (plan, domain) in CORPORATIONS.items():
         row = connection.execute(
-            "INSERT INTO corporation (name, plan_type) VALUES (%s, %s) RETURNING seq", (name, plan)
+            "INSERT INTO corporation (name, name_key, plan_type) VALUES (%s, %s, %s) RETURNING seq",
+            (name, name_key(name), plan),
         ).fetchone()
         corporation = row[0] if row else None
         for role in ("admin", "guest"):
             connection.execute(
-                'INSERT INTO "user" (email, password, role, corporation_id) VALUES (%s, %s, %s, %s)',
-                (f"{role}@{domain}", password, role, corporation),
+                'INSERT INTO "user" (email, email_key, password, role, corporation_id) VALUES (%s, %s, %s, %s, %s)',
+                (f"{role}@{domain}", email_key(f"{role}@{domain}"), password, role, corporation),
             )
         for title, film in FILMS.items():
             connection.execute(

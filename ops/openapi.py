@@ -53,7 +53,11 @@ def document() -> dict[str, Any]:
     }
     for path in sorted((ROOT / "functions").glob("*/app.py")):
         if api := getattr(load(path.parent.name), "api", None):
-            _merge(merged, json.loads(api.resolver.get_openapi_json_schema(**_arguments())))
+            part = json.loads(api.resolver.get_openapi_json_schema(**_arguments()))
+            for operations in part["paths"].values():
+                for operation in operations.values():
+                    operation["tags"] = [path.parent.name.replace("_", " ")]
+            _merge(merged, part)
     _merge(merged, json.loads(STREAM.read_text("utf-8")))
     schemas = merged["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError", "ResponseValidationError"):

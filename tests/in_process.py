@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote
 import httpx
 import yaml
 
-from vms.streaming import Streamed
+from vms.responses import Streamed
 
 ROOT = Path(__file__).parents[1]
 

@@ -3,10 +3,9 @@
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from vms import database
-from vms.api import Api, Event, LambdaContext, Response, Who
+from vms.api import Api, Response, Who
 from vms.errors import Unavailable
 
 api = Api()
@@ -39,41 +38,28 @@ def _document() -> str:
     return Path(__file__).with_name("openapi.json").read_text("utf-8")
 
 
-@api.route("GET", "/", who=Who.ANONYMOUS, summary="Go to the documentation", tag="service", status=302)
+@api.get("/", who=Who.ANONYMOUS, summary="Go to the documentation", status=302)
 def root() -> Response[str]:
-    """Redirect to the documentation."""
     return Response(302, headers={"Location": f"{api.base_url}/docs"}, body="")
 
 
-@api.route("GET", "/docs", who=Who.ANONYMOUS, summary="Read the documentation (Swagger UI)", tag="service")
+@api.get("/docs", who=Who.ANONYMOUS, summary="Read the documentation (Swagger UI)")
 def docs() -> Response[str]:
-    """Swagger UI, which needs no other host."""
     return Response(
         200, content_type="text/html; charset=utf-8", headers={"Cache-Control": "max-age=3600"}, body=_page()
     )
 
 
-@api.route("GET", "/openapi.json", who=Who.ANONYMOUS, summary="Get the OpenAPI document", tag="service")
+@api.get("/openapi.json", who=Who.ANONYMOUS, summary="Get the OpenAPI document")
 def openapi() -> Response[str]:
-    """One document for all functions together."""
     return Response(200, content_type="application/json", body=_document())
 
 
-@api.route(
-    "GET",
-    "/health",
-    who=Who.ANONYMOUS,
-    summary="Is the service up, its database included",
-    tag="service",
-    errors=(Unavailable,),
-)
+@api.get("/health", who=Who.ANONYMOUS, summary="Is the service up, its database included", errors=(Unavailable,))
 def health() -> dict[str, str]:
-    """Ask the database for an answer."""
     if not database.reachable():
         raise Unavailable
     return {"status": "ok"}
 
 
-def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
-    """Answer an API Gateway event."""
-    return api.handle(event, context)
+lambda_handler = api.handle

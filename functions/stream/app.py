@@ -4,24 +4,24 @@ This function does without Powertools' resolver and without pydantic: its start 
 """
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
-from vms import auth, ranges, storage, streaming
+from vms import auth, ranges, responses, storage, streaming
 from vms.auth import Caller, Who
 from vms.domain import videos, views
-from vms.errors import Internal, Invalid, Problem, RangeNotSatisfiable, StorageFailed, TooLarge
+from vms.errors import Internal, Invalid, PreconditionFailed, Problem, RangeNotSatisfiable, StorageFailed, TooLarge
 from vms.keys import signing_key
 from vms.observability import begin, count, emit, logger, observe
+from vms.ranges import Selection
+from vms.representation import describe
+from vms.responses import Streamed
 from vms.settings import settings, stream_settings
-from vms.streaming import Streamed
 
 if not settings().jwt_keys.startswith("arn:"):
     signing_key()  # a broken local key set stops the function now, not its first caller
 if not stream_settings().buffered and streaming.running_in_lambda():
     streaming.install()
-
-ASK_BY_RANGE = "This file is too large to be sent whole: ask for it by Range."
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
@@ -31,9 +31,9 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     try:
         response = respond(event, context.get_remaining_time_in_millis() / 1000)
     except Exception as failure:  # noqa: BLE001 - the last resort: the caller gets 500, the log gets the rest
-        response = streaming.problem(as_problem(failure), request_id, body=event["httpMethod"] != "HEAD")
+        response = responses.problem(as_problem(failure), request_id, body=event["httpMethod"] != "HEAD")
     observe(event, response.status, started)
-    return streaming.buffered(response, request_id) if stream_settings().buffered else response
+    return responses.buffered(response, request_id) if stream_settings().buffered else response
 
 
 def as_problem(failure: Exception) -> Problem:
@@ -45,44 +45,60 @@ def as_problem(failure: Exception) -> Problem:
 
 
 def respond(event: dict[str, Any], seconds: float) -> Streamed:
-    """The response to a stream request; nothing is recorded unless it is one with bytes, of which what leaves first is already here.
+    """The response to a stream request. A view is recorded only for GET with bytes, once what leaves first has come from S3.
 
     Raises:
         Problem: any of the tree, by the rules of the contract.
     """
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    fields = read_fields(event)
     video_id = read_id(event["pathParameters"]["video_id"])
-    caller = authenticate(headers, event.get("queryStringParameters") or {}, video_id)
+    caller, slices = authenticate(fields, event.get("queryStringParameters") or {}, video_id)
     source = videos.find_source(caller, video_id)
-    if event["httpMethod"] == "HEAD":
-        return answer_head(headers, source)
-    answer, partial = ask_storage(headers, source.file_path)
+    head = event["httpMethod"] == "HEAD"
+    config = stream_settings()
+    selection, answer = fetch(source.key, fields, config.slice_bytes if slices else config.range_limit, head=head)
     try:
-        if ranges.not_modified(
-            headers.get("if-none-match"), headers.get("if-modified-since"), answer.etag, answer.last_modified
-        ):
+        refuse(selection, answer)
+        headers = describe(answer.found, source.key, selection.status, selection.span)
+        if head or selection.span is None:
             answer.close()
-            return Streamed(304, validators(answer))
-        whole = whole_limit()
-        if not partial and whole and answer.size > whole:
-            raise TooLarge(ASK_BY_RANGE)
-        response = Streamed(
-            206 if partial else 200,
-            described(answer, source, answer.span if partial else None),
-            counted(answer.chunks(), event),
-            seconds=seconds,
-        )
-        # What leaves first is here before the view counts: the first bytes, or all of them where the answer must be whole.
-        response.begin(whole=stream_settings().buffered)
-        if views.grant(caller, video_id):
+            return Streamed(selection.status, headers)
+        response = Streamed(selection.status, headers, counted(answer.chunks(), event), seconds=seconds)
+        response.begin(whole=config.buffered)
+        if not source.granted and views.grant(caller, video_id):
             count("Views")
             count("PointsGranted", views.POINTS)
     except storage.Broken:
-        raise StorageFailed from None  # nothing has left yet: this can still be said
+        raise StorageFailed from None  # nothing has left yet: the caller can still be told
     except BaseException:
         answer.close()
         raise
     return response
+
+
+def fetch(key: str, fields: Mapping[str, str], slice_: int, *, head: bool) -> tuple[Selection, storage.Answer]:
+    """What to answer, and S3's answer with those bytes. One request to S3, unless validators or size must be known first."""
+    at_once, asked = ranges.ask(fields, slice_)
+    try:
+        answer = storage.get(key, asked) if at_once and not head else storage.head(key)
+    except storage.Unsatisfiable:
+        answer = storage.head(key)
+    selection = ranges.select(fields, answer.found, slice_, stream_settings().whole_limit, time.time())
+    if head or selection.span in {None, answer.span}:
+        return selection, answer
+    answer.close()
+    return selection, storage.get_span(answer, selection.span)
+
+
+def refuse(selection: Selection, answer: storage.Answer) -> None:
+    """Raise the problem that a selection stands for, if it does."""
+    match selection.status:
+        case 412:
+            raise PreconditionFailed
+        case 413:
+            raise TooLarge("This file is too large to be sent whole: ask for it by Range.")
+        case 416:
+            raise RangeNotSatisfiable(answer.found.size)
 
 
 def counted(chunks: Generator[bytes], event: dict[str, Any]) -> Iterator[bytes]:
@@ -99,95 +115,25 @@ def counted(chunks: Generator[bytes], event: dict[str, Any]) -> Iterator[bytes]:
             emit(event)
 
 
+def read_fields(event: Mapping[str, Any]) -> dict[str, str]:
+    """The header fields, names in lower case; several lines of a field are one list (RFC 9110 section 5.3)."""
+    lines = event.get("multiValueHeaders") or {name: [value] for name, value in (event.get("headers") or {}).items()}
+    return {name.lower(): ", ".join(values) for name, values in lines.items()}
+
+
 def read_id(text: str) -> int:
     """A video's id from the path. Raises `Invalid`."""
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:20]) < 2**63 or len(text) > 19:
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or not 0 < int(text) < 2**63:
         raise Invalid([("video_id", "must be a positive integer")])
     return int(text)
 
 
-def authenticate(headers: dict[str, str], query: dict[str, str], video_id: int) -> Caller:
-    """The caller, by its access token, or by a playback token in the URL. Raises `Unauthenticated`."""
-    if "authorization" not in headers and query.get("token"):
+def authenticate(fields: Mapping[str, str], query: Mapping[str, str], video_id: int) -> tuple[Caller, bool]:
+    """The caller, and whether its ranges may be answered by slices. A playback token in the URL decides, if there is one.
+
+    Raises:
+        Unauthenticated: there is no valid token.
+    """
+    if query.get("token"):
         return auth.authenticate_playback(query["token"], video_id)
-    return auth.authenticate(headers.get("authorization"), Who.MEMBER)
-
-
-def ask_storage(headers: dict[str, str], key: str) -> tuple[storage.Answer, bool]:
-    """Ask S3 for what the Range and If-Range headers want; returns its answer, and whether that is a part."""
-    wanted = ranges.parse(headers.get("range"))
-    if wanted is None:
-        return storage.get(key), False
-    asked = ranges.ask(wanted, stream_settings().slice_bytes)
-    try:
-        if asked is None:  # the last bytes, more than a slice: where they begin depends on the size
-            span = ranges.resolve(wanted, storage.head(key).size, stream_settings().slice_bytes)
-            if span is None:
-                raise storage.Unsatisfiable
-            asked = f"bytes={span.start}-{span.end}"
-        answer = storage.get(key, asked)
-    except storage.Unsatisfiable:
-        known = storage.head(key)
-        if not ranges.range_still_holds(headers.get("if-range"), known.etag, known.last_modified):
-            return storage.get(key), False
-        raise RangeNotSatisfiable(known.size) from None
-    if ranges.range_still_holds(headers.get("if-range"), answer.etag, answer.last_modified):
-        return answer, True
-    answer.close()
-    return storage.get(key), False
-
-
-def answer_head(headers: dict[str, str], source: videos.Source) -> Streamed:
-    """What GET would answer, without a body, a view or points."""
-    known = storage.head(source.file_path)
-    if ranges.not_modified(
-        headers.get("if-none-match"), headers.get("if-modified-since"), known.etag, known.last_modified
-    ):
-        return Streamed(304, validators(known))
-    wanted = ranges.parse(headers.get("range"))
-    if wanted is None or not ranges.range_still_holds(headers.get("if-range"), known.etag, known.last_modified):
-        if (limit := whole_limit()) and known.size > limit:
-            raise TooLarge(ASK_BY_RANGE)
-        return Streamed(200, described(known, source, None))
-    span = ranges.resolve(wanted, known.size, stream_settings().slice_bytes)
-    if span is None:
-        raise RangeNotSatisfiable(known.size)
-    return Streamed(206, described(known, source, span))
-
-
-def whole_limit() -> int:
-    """The largest file to send without a Range, in bytes; 0 for any."""
-    config = stream_settings()
-    if config.buffered:
-        return min(config.max_bytes or config.slice_bytes, config.slice_bytes)
-    return config.max_bytes
-
-
-def validators(answer: storage.Answer) -> list[tuple[str, str]]:
-    """The headers that 304 has in common with 200 (RFC 9110 section 15.4.5)."""
-    found = [("ETag", answer.etag), ("Last-Modified", answer.last_modified), ("Cache-Control", "private")]
-    return [(name, value) for name, value in found if value]
-
-
-def described(answer: storage.Answer, source: videos.Source, span: ranges.Span | None) -> list[tuple[str, str]]:
-    """The headers of 200 and, for a span, of 206. Whatever a file claims to be, a browser runs none of it as a page of this API."""
-    headers = [
-        ("Content-Type", media_type(answer.content_type, source.file_path)),
-        ("Content-Length", str(span.length if span else answer.size)),
-        ("Accept-Ranges", "bytes"),
-        ("X-Content-Type-Options", "nosniff"),
-        ("Content-Security-Policy", "sandbox"),
-        *validators(answer),
-    ]
-    if span:
-        headers.append(("Content-Range", f"bytes {span.start}-{span.end}/{answer.size}"))
-    return headers
-
-
-def media_type(own: str, key: str) -> str:
-    """The object's own type; S3's stand-in for none is as good as none: then what its name says, else video/mp4."""
-    if own and own not in {"binary/octet-stream", "application/octet-stream"}:
-        return own
-    from mimetypes import guess_type  # only for objects that were stored without a type
-
-    return guess_type(key)[0] or "video/mp4"
+    return auth.authenticate(fields.get("authorization"), Who.MEMBER), False

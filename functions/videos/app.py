@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated
 
-from vms.api import Api, Event, LambdaContext, Who
+from pydantic import Field
+
+from vms.api import Api, Who
 from vms.domain import videos
 from vms.domain.videos import AdminVideo, Video
-from vms.errors import BadJson, NotFound, PlanRequired, TooLarge
+from vms.errors import NotFound, PlanRequired
 from vms.pages import Page
 from vms.schemas import ABSENT, Body, BodyId, Change, Cursor, Deleted, FilePath, Limit, PathId, VideoName, part
 
@@ -29,6 +31,15 @@ class VideoChange(Change):
     file_path: FilePath = ABSENT
 
 
+class PlaybackOptions(Body):
+    """With `slices`, ranges of this URL are answered by at most 6 MiB each: cheaper, but only some players go on from a short answer."""
+
+    slices: Annotated[bool, Field(strict=True)] = False
+
+
+NO_OPTIONS = PlaybackOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class Playback:
     """A URL that a `<video>` element can play until `expires_at`; it holds a token of this user for this video alone."""
@@ -37,102 +48,59 @@ class Playback:
     expires_at: datetime
 
 
-@api.route(
-    "POST",
-    "/v1/videos",
-    who=Who.ADMIN,
-    summary="Add a video",
-    tag="videos",
-    status=201,
-    errors=(BadJson, NotFound, TooLarge),
-)
+@api.post("/v1/videos", who=Who.ADMIN, summary="Add a video", status=201, errors=(NotFound,))
 def create(body: NewVideo) -> AdminVideo | Video:
-    """To the caller's corporation."""
     return videos.create(api.caller, body.name, body.file_path, body.corporation_id)
 
 
-@api.route("GET", "/v1/videos", who=Who.MEMBER, summary="List the videos", tag="videos")
+@api.get("/v1/videos", who=Who.MEMBER, summary="List the videos")
 def browse(limit: Limit = 20, cursor: Cursor = None, deleted: Deleted = False) -> Page[AdminVideo | Video]:
-    """Newest first."""
     return videos.browse(api.caller, part(limit, cursor), deleted=deleted)
 
 
-@api.route(
-    "GET",
+@api.get(
     "/v1/videos/<video>",
     who=Who.MEMBER,
     summary="List the videos of a corporation, by its id",
-    tag="videos",
-    errors=(NotFound,),
     description="The variable is the id of the caller's own corporation; the page is that of GET /v1/videos.",
 )
 def browse_corporation(
     video: PathId, limit: Limit = 20, cursor: Cursor = None, deleted: Deleted = False
 ) -> Page[AdminVideo | Video]:
-    """Newest first."""
     return videos.browse(api.caller, part(limit, cursor), corporation_id=video, deleted=deleted)
 
 
-@api.route("GET", "/v1/videos/id/<video_id>", who=Who.MEMBER, summary="Get a video", tag="videos", errors=(NotFound,))
+@api.get("/v1/videos/id/<video_id>", who=Who.MEMBER, summary="Get a video")
 def get(video_id: PathId) -> AdminVideo | Video:
-    """By id."""
     return videos.get(api.caller, video_id)
 
 
-@api.route(
-    "PUT",
-    "/v1/videos/<video>",
-    who=Who.ADMIN,
-    summary="Change a video",
-    tag="videos",
-    errors=(BadJson, NotFound, TooLarge),
-)
+@api.put("/v1/videos/<video>", who=Who.ADMIN, summary="Change a video")
 def change(video: PathId, body: VideoChange) -> AdminVideo | Video:
-    """Name, file."""
     return videos.change(api.caller, video, body.name, body.file_path)
 
 
-@api.route(
-    "DELETE",
-    "/v1/videos/<video>",
-    who=Who.ADMIN,
-    summary="Delete a video",
-    tag="videos",
-    status=204,
-    errors=(NotFound,),
-)
+@api.delete("/v1/videos/<video>", who=Who.ADMIN, summary="Delete a video")
 def delete(video: PathId) -> None:
-    """Softly."""
     videos.delete(api.caller, video)
 
 
-@api.route(
-    "PUT",
-    "/v1/videos/<video>/restore",
-    who=Who.ADMIN,
-    summary="Restore a deleted video (PAID plan)",
-    tag="videos",
-    errors=(NotFound, PlanRequired),
+@api.put(
+    "/v1/videos/<video>/restore", who=Who.ADMIN, summary="Restore a deleted video (PAID plan)", errors=(PlanRequired,)
 )
 def restore(video: PathId) -> AdminVideo | Video:
-    """Only under an effectively PAID plan."""
     return videos.restore(api.caller, video)
 
 
-@api.route(
-    "POST",
+@api.post(
     "/v1/videos/<video>/playback",
     who=Who.MEMBER,
     summary="Make a URL that a player can play",
-    tag="videos",
-    errors=(NotFound,),
+    description="For a `<video>` element, which cannot send an Authorization header. The body may be absent.",
 )
-def playback(video: PathId) -> Playback:
-    """For a `<video>` element, which cannot send an Authorization header."""
-    token, expires_at = videos.issue_playback(api.caller, video)
+def playback(video: PathId, body: PlaybackOptions = NO_OPTIONS) -> Playback:
+    token, expires_at = videos.issue_playback(api.caller, video, slices=body.slices)
     return Playback(f"{api.base_url}/v1/videos/stream/{video}?token={token}", expires_at)
 
 
-def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
-    """Answer an API Gateway event."""
-    return api.handle(event, context)
+lambda_handler = api.handle

@@ -1,11 +1,9 @@
 """Who viewed what."""
 
-from typing import Any
-
-from vms.api import Api, Event, LambdaContext, Who
+from vms.api import Api, Who
 from vms.domain import views
 from vms.domain.views import ViewLog
-from vms.errors import BadJson, NotFound, TooLarge
+from vms.errors import NotFound
 from vms.pages import Page
 from vms.schemas import Body, BodyId, Cursor, Limit, PathId, part
 
@@ -18,48 +16,27 @@ class NewViewLog(Body):
     video_id: BodyId
 
 
-@api.route(
-    "GET",
-    "/v1/view-logs/<user_id>/<video_id>",
-    who=Who.ADMIN_OR_SELF,
-    summary="Has this user viewed this video",
-    tag="view logs",
-    errors=(NotFound,),
-)
+@api.get("/v1/view-logs/<user_id>/<video_id>", who=Who.ADMIN_OR_SELF, summary="Has this user viewed this video")
 def has_viewed(user_id: PathId, video_id: PathId) -> bool:
-    """True or false."""
     return views.has_viewed(api.caller, user_id, video_id)
 
 
-@api.route(
-    "GET",
-    "/v1/view-logs/<user_id>",
-    who=Who.ADMIN_OR_SELF,
-    summary="List a user's view logs",
-    tag="view logs",
-    errors=(NotFound,),
-)
+@api.get("/v1/view-logs/<user_id>", who=Who.ADMIN_OR_SELF, summary="List a user's view logs")
 def browse(user_id: PathId, limit: Limit = 20, cursor: Cursor = None) -> Page[ViewLog]:
-    """Newest first."""
     return views.browse(api.caller, user_id, part(limit, cursor))
 
 
-@api.route(
-    "POST",
+@api.post(
     "/v1/view-logs",
     who=Who.MEMBER,
     summary="Log a view without points",
-    tag="view logs",
     status=201,
-    errors=(BadJson, NotFound, TooLarge),
+    errors=(NotFound,),
     description="201 with the new view log, or 200 with the standing one. Streaming the video later still grants its points, once.",
 )
 def log(body: NewViewLog) -> ViewLog:
-    """Grant nothing."""
     view_log, made = views.log(api.caller, body.video_id)
     return api.answer(view_log, 201 if made else 200)
 
 
-def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
-    """Answer an API Gateway event."""
-    return api.handle(event, context)
+lambda_handler = api.handle

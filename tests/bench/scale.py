@@ -66,8 +66,8 @@ def measure_expiry(service: Service) -> Expiry:
     """Run the job over so many corporations while a user of one that expires reads it."""
     corporation, people = service.found("Bench expiry", 1)
     service.database.execute(
-        """INSERT INTO corporation (name, plan_type, plan_expired_at)
-        SELECT 'Bench ' || i, CASE WHEN i %% 4 = 0 THEN 'FREE' ELSE 'PAID' END, CASE
+        """INSERT INTO corporation (name, name_key, plan_type, plan_expired_at)
+        SELECT 'Bench ' || i, 'bench ' || i, CASE WHEN i %% 4 = 0 THEN 'FREE' ELSE 'PAID' END, CASE
             WHEN i %% 4 = 0 THEN NULL WHEN i %% 20 = 1 THEN now() - interval '1 day' ELSE now() + interval '30 days' END
         FROM generate_series(1, %s) AS i""",
         (DEPTH,),

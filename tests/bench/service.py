@@ -157,14 +157,18 @@ class Service:
     def found(self, name: str, users: int, *, role: str = "guest") -> tuple[int, list[Person]]:
         """Make a corporation with so many users, who share one password; returns its id and them. The first is an admin."""
 
+        from vms import jwts
+
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()
-        corporation = self.value("INSERT INTO corporation (name, plan_type) VALUES (%s, 'PAID') RETURNING seq", name)
+        corporation = self.value(
+            "INSERT INTO corporation (name, name_key, plan_type) VALUES (%s, %s, 'PAID') RETURNING seq", name, name
+        )
         mark = secrets.token_hex(4)
         rows = self.database.execute(
-            """INSERT INTO "user" (email, password, role, corporation_id)
-            SELECT 'bench-' || %s || '-' || i || '@example.com', %s, CASE WHEN i = 1 THEN 'admin' ELSE %s END, %s
+            """INSERT INTO "user" (email, email_key, password, role, corporation_id)
+            SELECT 'bench-' || %s || '-' || i || '@example.com', 'bench-' || %s || '-' || i || '@example.com', %s, CASE WHEN i = 1 THEN 'admin' ELSE %s END, %s
             FROM generate_series(1, %s) AS i RETURNING seq, email, role""",
-            (mark, hashed, role, corporation, users),
+            (mark, mark, hashed, role, corporation, users),
         ).fetchall()
         return corporation, [
             Person(seq, email, jwts.issue("access", seq, corporation, has, TOKEN_SECONDS)) for seq, email, has in rows

@@ -77,6 +77,7 @@ def test_the_whole_object_with_its_headers(acme: Company, film: int) -> None:
         ("bytes=0-0", 0, 0),
         (f"bytes={len(FILM) - 1}-", len(FILM) - 1, len(FILM) - 1),
         ("bytes=5-999999999999", 5, len(FILM) - 1),
+        ("bytes=0-9223372036854775807", 0, len(FILM) - 1),
         ("BYTES=0-9", 0, 9),
         ("bytes=10-19, 30-39", 10, 19),
     ],
@@ -99,7 +100,7 @@ def test_a_range_is_206_with_its_bytes(acme: Company, film: int, asked: str, sta
         "bytes=5-2",
         "chunks=0-5",
         "bytes=0-5-9",
-        "bytes=" + "9" * 30 + "-",
+        "bytes=0-5,abc",
     ],
 )
 def test_a_malformed_range_is_ignored(acme: Company, film: int, asked: str) -> None:
@@ -107,28 +108,53 @@ def test_a_malformed_range_is_ignored(acme: Company, film: int, asked: str) -> N
     assert (answer.status_code, answer.content) == (200, FILM)
 
 
-@pytest.mark.parametrize("asked", [f"bytes={len(FILM)}-", "bytes=99999999-100000000", "bytes=-0"])
+@pytest.mark.parametrize("asked", [f"bytes={len(FILM)}-", "bytes=99999999-100000000", "bytes=-0", f"bytes={'9' * 30}-"])
 def test_a_range_outside_of_the_object_is_416_with_its_size(acme: Company, film: int, asked: str) -> None:
     answer = acme.guest.get(stream(film), headers={"Range": asked})
     problem(answer, 416, "range-not-satisfiable")
     assert answer.headers["Content-Range"] == f"bytes */{len(FILM)}"
 
 
-def test_a_long_range_is_answered_by_a_shorter_slice(acme: Company, bucket: S3) -> None:
+@pytest.fixture(scope="module")
+def long(acme: Company, bucket: S3) -> tuple[int, bytes]:
+    """A video of more than a slice, and its bytes."""
     body = os.urandom(7 * MIB)
-    video = acme.video(file_path=put(bucket, body))
-    sizes = []
-    for asked in ("bytes=0-", f"bytes=-{len(body)}"):
-        answer = acme.guest.get(stream(video), headers={"Range": asked})
+    return acme.video(file_path=put(bucket, body)), body
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-", f"bytes=-{7 * MIB}"])
+def test_a_long_range_is_exact(acme: Company, long: tuple[int, bytes], service: Service, asked: str) -> None:
+    video, body = long
+    most = 4 * MIB if service.environment.get("STREAM_MODE") == "buffered" else len(body)
+    for path in (stream(video), playback(acme.guest, video), playback(acme.guest, video, slices=False)):
+        answer = acme.guest.get(path, headers={"Range": asked})
         assert answer.status_code == 206
-        assert answer.content == body[: len(answer.content)]
-        assert answer.headers["Content-Range"] == f"bytes 0-{len(answer.content) - 1}/{len(body)}"
-        sizes.append(len(answer.content))
-    assert set(sizes) <= {6 * MIB, 4 * MIB}
+        assert answer.headers["Content-Range"] == f"bytes 0-{most - 1}/{len(body)}"
+        assert answer.content == body[:most]
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-", f"bytes=-{7 * MIB}"])
+def test_a_long_range_is_answered_by_a_slice_where_the_playback_url_asked_for_slices(
+    acme: Company, long: tuple[int, bytes], asked: str
+) -> None:
+    video, body = long
+    answer = acme.guest.http.get(playback(acme.guest, video, slices=True), headers={"Range": asked})
+    assert answer.status_code == 206
+    assert len(answer.content) in {6 * MIB, 4 * MIB}
+    assert answer.content == body[: len(answer.content)]
+    assert answer.headers["Content-Range"] == f"bytes 0-{len(answer.content) - 1}/{len(body)}"
+
+
+def playback(viewer: Person, video: int, **options: bool) -> str:
+    """The path and query of a new playback URL."""
+    url = expect(viewer.call("POST", f"/v1/videos/{video}/playback", options or None), 200)["url"]
+    path = httpx.URL(url).raw_path.decode()
+    return path[path.index("/v1/") :]
 
 
 def test_if_range_holds_only_for_the_same_object(acme: Company, film: int) -> None:
     first = acme.guest.get(stream(film))
+    time.sleep(2)  # a date of this very second is no strong validator
     for same in (first.headers["ETag"], first.headers["Last-Modified"]):
         answer = acme.guest.get(stream(film), headers={"Range": "bytes=0-9", "If-Range": same})
         assert (answer.status_code, answer.content) == (206, FILM[:10])
@@ -190,12 +216,12 @@ def test_a_logged_view_still_gets_its_points_by_a_stream(acme: Company, film: in
     assert again["point"] == 10
 
 
-def test_a_missing_object_is_502_and_grants_nothing(acme: Company) -> None:
+def test_a_missing_object_is_404_and_grants_nothing(acme: Company) -> None:
     viewer = add_member(acme.admin)
     video = acme.video(file_path="tests/not-there.mp4")
     for headers in ({}, {"Range": "bytes=0-"}):
-        problem(viewer.get(stream(video), headers=headers), 502, "storage-failed")
-    assert viewer.call("HEAD", stream(video)).status_code == 502
+        problem(viewer.get(stream(video), headers=headers), 404, "file-missing")
+    assert viewer.call("HEAD", stream(video)).status_code == 404
     assert viewer.me()["point"] == 0
     assert expect(viewer.get(f"/v1/view-logs/{viewer.id}/{video}"), 200) is False
 
@@ -344,16 +370,15 @@ def test_a_client_that_leaves_in_the_middle_does_no_harm(
     raise AssertionError("the service did not come back")
 
 
-def test_concurrent_refreshes_of_one_token_give_one_winner_and_revoke_the_family(acme: Company) -> None:
+def test_concurrent_refreshes_of_one_token_all_give_a_pair(acme: Company) -> None:
     user = add_member(acme.admin)
     body = json.dumps({"refresh_token": user.tokens["refresh_token"]}).encode()
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: user.http.post("/v1/auth/refresh", content=body), range(8)))
-    won = [answer for answer in answers if answer.status_code == 200]
-    assert len(won) == 1
-    assert {answer.status_code for answer in answers} == {200, 401}
-    after = user.http.post("/v1/auth/refresh", json={"refresh_token": won[0].json()["refresh_token"]})
-    problem(after, 401, "unauthenticated")
+    assert [answer.status_code for answer in answers] == [200] * 8
+    pairs = [answer.json()["refresh_token"] for answer in answers]
+    assert len(set(pairs)) == 8
+    expect(user.http.post("/v1/auth/refresh", json={"refresh_token": pairs[0]}), 200)
 
 
 def test_two_admins_who_delete_each_other_at_once_leave_one(http: httpx.Client) -> None:

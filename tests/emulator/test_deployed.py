@@ -156,7 +156,7 @@ def test_a_role_that_lacks_a_right_is_refused(deployment: Deployment, http: http
     document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
     iam.delete_role_policy(RoleName=role, PolicyName=policy)
     try:
-        problem(company.guest.get(path), 502, "storage-failed")
+        problem(company.guest.get(path), 404, "file-missing")
         assert company.guest.me()["point"] == 0
     finally:
         iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))

@@ -5,9 +5,9 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from vms import streaming
+from vms import responses, streaming
 from vms.errors import Conflict, RangeNotSatisfiable
-from vms.streaming import Streamed
+from vms.responses import Streamed
 
 if streaming.running_in_lambda():
     streaming.install()
@@ -52,9 +52,9 @@ def handler(event: dict[str, Any], context: Any) -> object:
         case {"plain": value}:
             return value
         case {"problem": "HEAD"}:
-            return streaming.problem(RangeNotSatisfiable(5), context.aws_request_id, body=False)
+            return responses.problem(RangeNotSatisfiable(5), context.aws_request_id, body=False)
         case {"problem": "GET"}:
-            return streaming.problem(Conflict("taken"), context.aws_request_id)
+            return responses.problem(Conflict("taken"), context.aws_request_id)
     headers = [(name, value) for name, value in event.get("headers", ())]
     seconds = event.get("seconds", context.get_remaining_time_in_millis() / 1000)
     return Streamed(event.get("status", 200), headers, Source(event), seconds=seconds)

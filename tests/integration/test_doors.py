@@ -136,13 +136,6 @@ def test_a_whole_file_beyond_what_the_platform_can_send_is_413(
     assert viewer.get(path, headers={"Range": "bytes=5-9"}).content == body[5:10]
 
 
-def test_a_type_that_s3_made_up_gives_way_to_the_names_own(acme: Company, services: Services) -> None:
-    media_type = load("stream").media_type
-    assert media_type("video/ogg", "a.mp4") == "video/ogg"
-    assert media_type("binary/octet-stream", "a.webm") == "video/webm"
-    assert media_type("", "a") == "video/mp4"
-
-
 def test_an_unforeseen_failure_of_the_stream_is_500_and_tells_nothing(
     acme: Company, film: tuple[int, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,9 +180,9 @@ def test_a_log_in_that_overlaps_the_users_deletion_begins_no_session(
 ) -> None:
     user = add_member(acme.admin)
 
-    def matches(password: str, stored: str | None) -> bool:
+    def matches(password: str, stored: str | None, slowest: int) -> bool:
         database.fetch_all('UPDATE "user" SET deleted_at = now() WHERE seq = %(id)s', {"id": user.id})
-        return passwords.matches(password, stored)
+        return passwords.matches(password, stored, slowest)
 
     monkeypatch.setattr(sessions, "matches", matches)
     answer = user.http.post("/v1/auth/login", json={"email": user.email, "password": PASSWORD})
@@ -200,14 +193,14 @@ def test_an_admin_demoted_while_it_changes_a_role_is_403(
     acme: Company, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     admin = add_member(acme.admin, "admin")
-    lock = users._lock_corporation
+    lock = users._lock
 
-    def demoted(caller: Any) -> None:
+    def demoted(caller: Any, user_id: int) -> None:
         with psycopg.connect(services.database.url) as other:
             other.execute("""UPDATE "user" SET role = 'guest' WHERE seq = %s""", (admin.id,))
-        lock(caller)
+        lock(caller, user_id)
 
-    monkeypatch.setattr(users, "_lock_corporation", demoted)
+    monkeypatch.setattr(users, "_lock", demoted)
     problem(admin.call("PUT", f"/v1/users/{admin.id}", {"role": "admin"}), 403, "forbidden")
 
 
@@ -283,9 +276,9 @@ def told(capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
 
 
 def test_what_the_dashboard_shows_is_counted(
-    acme: Company, film: tuple[int, bytes], capsys: pytest.CaptureFixture[str]
+    acme: Company, film: tuple[int, bytes], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    viewer = add_member(acme.admin)
+    viewer, other = add_member(acme.admin), add_member(acme.admin)
     path = f"/v1/videos/stream/{film[0]}"
     told(capsys)
     assert viewer.get(path, headers={"Range": "bytes=0-99"}).status_code == 206
@@ -301,7 +294,10 @@ def test_what_the_dashboard_shows_is_counted(
     assert told(capsys)["LogInFailures"] == 1
     load("plan_expiry").lambda_handler(json.loads((EVENTS / "plan_expiry.json").read_text("utf-8")), context())
     assert "PlansExpired" in told(capsys)
-    assert viewer.get(f"/v1/videos/stream/{acme.video(file_path='doors/none.mp4')}").status_code == 502
+    assert viewer.get(f"/v1/videos/stream/{acme.video(file_path='doors/none.mp4')}").status_code == 404
+    assert "Faults" not in told(capsys)
+    monkeypatch.setattr(load("stream").views, "grant", lambda *_: 1 / 0)
+    assert other.get(path).status_code == 500
     assert told(capsys)["Faults"] == 1
 
 

@@ -172,7 +172,7 @@ def test_head_conditions_and_errors_are_whole_answers_too(
     answer, body = ask(port, viewer, film_id, Range="bytes=4-")
     assert (answer["statusCode"], answer["multiValueHeaders"]["Content-Range"]) == (416, ["bytes */4"])
     answer, body = ask(port, viewer, company.video(file_path="emulated/not-there.mp4"))
-    assert (answer["statusCode"], json.loads(body)["type"]) == (502, "urn:vms:error:storage-failed")
+    assert (answer["statusCode"], json.loads(body)["type"]) == (404, "urn:vms:error:file-missing")
     answer, body = ask(port, viewer, film_id, Authorization="Bearer x")
     assert (answer["statusCode"], answer["multiValueHeaders"]["WWW-Authenticate"]) == (401, ["Bearer"])
     assert viewer.me()["point"] == 0

@@ -15,10 +15,11 @@ from tests.e2e.test_matrix import *
 from tests.e2e.test_stream import (
     bucket,
     film,
+    long,
     test_a_logged_view_still_gets_its_points_by_a_stream,
-    test_a_long_range_is_answered_by_a_shorter_slice,
+    test_a_long_range_is_exact,
     test_a_malformed_range_is_ignored,
-    test_a_missing_object_is_502_and_grants_nothing,
+    test_a_missing_object_is_404_and_grants_nothing,
     test_a_playback_url_plays_its_video_for_its_user_alone,
     test_a_range_is_206_with_its_bytes,
     test_a_range_outside_of_the_object_is_416_with_its_size,

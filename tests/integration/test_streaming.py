@@ -20,8 +20,8 @@ from tests.awslambdaric_releases import INSTALLED, OLDER, STAND_IN, PlainClient,
 from tests.integration import streaming_handler
 from tests.integration.streaming_handler import BLOCK
 from tests.recorded_runtime_api import PATIENCE, PREFIX, Post, RuntimeApi
-from vms import streaming
-from vms.streaming import Streamed
+from vms import responses, streaming
+from vms.responses import Streamed
 
 MIB = 1024 * 1024
 HERE = Path(__file__).parent
@@ -158,7 +158,7 @@ def test_an_answer_to_head_has_the_headers_and_no_body(runtime: Runtime) -> None
     assert (post.prelude["headers"], post.payload) == ({"Content-Length": "5000"}, b"")
     refused = runtime.invoke({"problem": "HEAD"}).answer()
     assert (refused.prelude["statusCode"], refused.payload) == (416, b"")
-    assert refused.prelude["headers"]["Content-Length"] == "0"
+    assert int(refused.prelude["headers"]["Content-Length"]) > 0  # that of GET
     assert refused.prelude["headers"]["Content-Range"] == "bytes */5"
 
 
@@ -290,7 +290,8 @@ def test_the_deadline_ends_a_stream_half_a_second_early(
             now[0] += 0.25
             yield b"x"
 
-    monkeypatch.setattr(streaming, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for module in (responses, streaming):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(streaming_handler, "Source", lambda _: chunks())
     post = this_process.invoke({"seconds": 3}).answer()
     assert trailers(post)[0] == "DeadlineError"

@@ -6,7 +6,7 @@ import jwt
 import pytest
 
 from vms import jwts, keys, settings
-from vms.auth import Who, authenticate, authenticate_playback
+from vms.auth import Caller, Who, authenticate, authenticate_playback
 from vms.errors import Unauthenticated
 from vms.settings import SettingError
 
@@ -96,8 +96,10 @@ def test_an_expired_token_is_known_again_only_where_that_is_asked_for(key_file: 
 
 
 def test_a_playback_token_is_for_its_video_alone(key_file: Path) -> None:
-    token = jwts.issue("playback", 7, 3, "guest", 60, vid=5)
-    assert authenticate_playback(token, 5).user_id == 7
+    token = jwts.issue("playback", 7, 3, "guest", 60, vid=5, epoch=2)
+    assert authenticate_playback(token, 5) == (Caller(7, 3, Who.MEMBER, 2), False)
+    sliced = jwts.issue("playback", 7, 3, "guest", 60, vid=5, epoch=2, slices=True)
+    assert authenticate_playback(sliced, 5)[1] is True
     with pytest.raises(Unauthenticated):
         authenticate_playback(token, 6)
     with pytest.raises(Unauthenticated):

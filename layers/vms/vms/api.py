@@ -8,7 +8,8 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, NoReturn, cast
+from inspect import signature
+from typing import Any, NoReturn, NotRequired, TypedDict, Unpack, cast
 from urllib.parse import quote
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
@@ -26,6 +27,8 @@ from vms.errors import (
     Forbidden,
     Internal,
     Invalid,
+    NotFound,
+    PlanRequired,
     Problem,
     TooLarge,
     Unauthenticated,
@@ -42,8 +45,17 @@ MAX_BODY_BYTES = 64 * 1024
 type Event = Mapping[str, Any]
 
 
+class Declared(TypedDict):
+    """What a route declares of itself. `errors` are those of its own rule; `status` is that of success."""
+
+    summary: str
+    description: NotRequired[str]
+    status: NotRequired[int]
+    errors: NotRequired[Sequence[type[Problem]]]
+
+
 class Api:
-    """The routes of one Lambda."""
+    """The routes of one Lambda. A route that does not say who may use it is refused when it is declared."""
 
     def __init__(self) -> None:
         if not settings().jwt_keys.startswith("arn:"):
@@ -55,38 +67,58 @@ class Api:
         self.who: dict[tuple[str, str], Who] = {}
         self._validate = _ValidateRequest()  # type: ignore[no-untyped-call]  # Powertools' own __init__
 
+    def get[F: Callable[..., Any]](self, path: str, *, who: Who, **declared: Unpack[Declared]) -> Callable[[F], F]:
+        """Declare a GET route, as `route` does."""
+        return self.route("GET", path, who=who, **declared)
+
+    def post[F: Callable[..., Any]](self, path: str, *, who: Who, **declared: Unpack[Declared]) -> Callable[[F], F]:
+        """Declare a POST route, as `route` does."""
+        return self.route("POST", path, who=who, **declared)
+
+    def put[F: Callable[..., Any]](self, path: str, *, who: Who, **declared: Unpack[Declared]) -> Callable[[F], F]:
+        """Declare a PUT route, as `route` does."""
+        return self.route("PUT", path, who=who, **declared)
+
+    def delete[F: Callable[..., Any]](self, path: str, *, who: Who, **declared: Unpack[Declared]) -> Callable[[F], F]:
+        """Declare a DELETE route, which answers 204, as `route` does."""
+        declared.setdefault("status", 204)
+        return self.route("DELETE", path, who=who, **declared)
+
     def route[F: Callable[..., Any]](
-        self,
-        method: str,
-        path: str,
-        *,
-        who: Who,
-        summary: str,
-        tag: str,
-        status: int = 200,
-        errors: Sequence[type[Problem]] = (),
-        description: str | None = None,
+        self, method: str, path: str, *, who: Who, **declared: Unpack[Declared]
     ) -> Callable[[F], F]:
-        """Declare a route: its method and path (`<name>` is a variable), who may use it, and what it may answer besides success."""
+        """Declare a route: its method and path (`<name>` is a variable), who may use it, and what it may answer besides success.
+
+        The problems that follow from the rest need no mention: of a body, a path variable, the role, and those of every route.
+        """
+        status = declared.get("status", 200)
         self.who[method, path] = who
-        known: list[type[Problem]] = [*errors, Internal, Unavailable]
-        if who is not Who.ANONYMOUS:
-            known += [Unauthenticated]
-        if who in {Who.ADMIN, Who.ADMIN_OR_SELF}:
-            known += [Forbidden]
-        return self.resolver.route(
-            path,
-            method,
-            summary=summary,
-            description=description,
-            tags=[tag],
-            status_code=status,
-            responses=_documented(status, known),
-            operation_id=None,
-            security=[] if who is Who.ANONYMOUS else [{"bearer": []}],
-            openapi_extensions={"x-who": who.value},
-            middlewares=[_gate(who), self._validate],
-        )
+
+        def declare(handler: F) -> F:
+            known: list[type[Problem]] = [*declared.get("errors", ()), Internal, Unavailable, Invalid]
+            if "body" in signature(handler).parameters:
+                known += [BadJson, TooLarge]
+            if "<" in path:
+                known += [NotFound]
+            if who is not Who.ANONYMOUS:
+                known += [Unauthenticated]
+            if who in {Who.ADMIN, Who.ADMIN_OR_SELF} and PlanRequired not in known:
+                known += [Forbidden]
+            register: Callable[[F], F] = self.resolver.route(
+                path,
+                method,
+                summary=declared["summary"],
+                description=declared.get("description"),
+                status_code=status,
+                responses=_documented(status, known),
+                operation_id=None,
+                security=[] if who is Who.ANONYMOUS else [{"bearer": []}],
+                openapi_extensions={"x-who": who.value},
+                middlewares=[_gate(who), self._validate],
+            )
+            return register(handler)
+
+        return declare
 
     @property
     def caller(self) -> Caller:
@@ -106,8 +138,9 @@ class Api:
         request = event["requestContext"]
         host = request.get("domainName") or event.headers.get("Host") or "localhost"
         scheme = event.headers.get("X-Forwarded-Proto") or "https"
-        levels = event["resource"].count("/")
-        return f"{scheme}://{host}{'/'.join(request['path'].split('/')[:-levels])}"
+        levels = event["resource"].rstrip("/").count("/")
+        parts = request["path"].rstrip("/").split("/")
+        return f"{scheme}://{host}{'/'.join(parts[: len(parts) - levels])}"
 
     @staticmethod
     def answer[T](body: T, status: int) -> T:
@@ -122,6 +155,8 @@ class Api:
         if answer["statusCode"] == 204:
             answer["body"] = ""
             answer["multiValueHeaders"].pop("Content-Type", None)
+        # Answers are about one caller, and some hold tokens (RFC 6749 section 5.1).
+        answer["multiValueHeaders"].setdefault("Cache-Control", ["no-store"])
         observe(event, answer["statusCode"], started)
         return answer
 
@@ -142,7 +177,7 @@ class Api:
 
 
 def _gate(who: Who) -> Callable[[APIGatewayRestResolver, NextMiddleware], Response[Any]]:
-    """Lets nobody through to a route but whom it declares; comes before validation, so that a stranger learns nothing of it."""
+    """Authenticates before validation, so that strangers learn nothing of the schema."""
 
     def gate(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
         if who is not Who.ANONYMOUS:
@@ -207,8 +242,7 @@ def _field_problem(error: Mapping[str, Any]) -> tuple[str, str]:
 
 def _documented(status: int, known: Sequence[type[Problem]]) -> dict[int, Any]:
     documented: dict[int, Any] = {status: {"description": HTTPStatus(status).phrase}}
-    every: list[type[Problem]] = [*known, Invalid]
-    for problem in every:
+    for problem in known:
         documented[problem.status] = {
             "description": problem.title,
             "content": {PROBLEM_JSON: {"model": ProblemDocument}},

@@ -26,29 +26,77 @@ type Parameters = Mapping[str, object]
 _connection: psycopg.Connection[Row] | None = None
 
 
-def fetch_one(sql: LiteralString, parameters: Parameters) -> Row | None:
-    """Run one statement in one round trip and return its first row, or None.
+class Taken(Exception):
+    """A unique constraint, named here, refused a row; nothing was changed."""
 
-    Raises:
-        Unavailable: the database cannot be reached, or gave up on the statement.
-        psycopg.IntegrityError: a constraint refused it; nothing was changed.
-    """
+    def __init__(self, constraint: str) -> None:
+        super().__init__(constraint)
+        self.constraint = constraint
+
+
+class DatabaseFailed(Exception):
+    """PostgreSQL refused a statement. Names the class and the SQLSTATE alone: PostgreSQL's text may hold a row."""
+
+
+# What a failure means, by its SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+# The server is gone, full, going down, or read-only after a fail-over: another connection may do better.
+_GONE = ("08", "53", "57P", "58", "25006", "XX")
+# It took too long, or was in the way of another transaction: the same connection may do it later.
+_BUSY = ("40", "55P03", "57014", "25P03")
+# A schema change, or a pooler, has made a prepared statement of this connection void.
+_STALE = ("0A000", "26000")
+
+
+def fetch_one(sql: LiteralString, parameters: Parameters) -> Row | None:
+    """Run one statement in one round trip and return its first row, or None. Raises as `fetch_all` does."""
     rows = fetch_all(sql, parameters)
     return rows[0] if rows else None
 
 
 def fetch_all(sql: LiteralString, parameters: Parameters) -> list[Row]:
-    """Run one statement in one round trip and return all its rows. Raises as `fetch_one` does."""
-    with _reporting_loss():
-        cursor = connection().execute(sql, parameters)
-        return cursor.fetchall() if cursor.description else []
+    """Run one statement in one round trip and return all its rows.
+
+    Raises:
+        Unavailable: the database cannot be reached, or gave up on the statement.
+        Taken: a unique constraint refused it; nothing was changed.
+        DatabaseFailed: PostgreSQL refused it for another reason; nothing was changed.
+    """
+    with _reporting():
+        try:
+            return _run(sql, parameters)
+        except psycopg.Error as failure:
+            if failure.sqlstate not in _STALE or in_transaction():
+                raise
+            close()  # the statement did nothing: once more, prepared anew
+            return _run(sql, parameters)
+
+
+def _run(sql: LiteralString, parameters: Parameters) -> list[Row]:
+    cursor = connection().execute(sql, parameters)
+    return cursor.fetchall() if cursor.description else []
 
 
 @contextmanager
 def transaction() -> Iterator[None]:
-    """Run the statements within as one transaction: rolled back unless the block ends well. Raises as `fetch_one` does."""
-    with _reporting_loss(), connection().transaction():
-        yield
+    """Run the statements within as one transaction, rolled back unless the block ends well. Raises as `fetch_all` does.
+
+    Raise what is no fault after the block: a failed one closes the connection, because psycopg follows a ROLLBACK by DEALLOCATE ALL,
+    which pins a client at RDS Proxy.
+    """
+    with _reporting():
+        current = connection()
+        try:
+            current.execute("BEGIN", prepare=False)
+            yield
+            current.execute("COMMIT", prepare=False)
+        except BaseException:
+            close()
+            raise
+
+
+def in_transaction() -> bool:
+    """Whether a transaction is open."""
+    return _connection is not None and _connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE
 
 
 def connection() -> psycopg.Connection[Row]:
@@ -110,15 +158,15 @@ def _lost(candidate: psycopg.Connection[Row]) -> bool:
     """Whether the server has closed an idle connection: its socket is then readable. Costs one system call, no round trip."""
     if candidate.closed:
         return True
-    if candidate.info.transaction_status is psycopg.pq.TransactionStatus.INTRANS:
-        return False  # within transaction(): a reconnect would silently leave it
+    if in_transaction():
+        return False  # a reconnect would silently leave it
     poll = select.poll()
     poll.register(candidate.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
     return bool(poll.poll(0))
 
 
 def _close_around_snapshots() -> None:
-    """No connection lives on in a SnapStart snapshot: the server would have one client, and every restored copy would be it."""
+    """Close the connection before a SnapStart snapshot and after a restore: restored copies must not share one."""
     try:
         from snapshot_restore_py import register_after_restore, register_before_snapshot
     except ImportError:  # Lambda's runtime brings it along; nothing else needs it
@@ -131,13 +179,18 @@ _close_around_snapshots()
 
 
 @contextmanager
-def _reporting_loss() -> Iterator[None]:
-    """Turn a lost or unreachable database into `Unavailable`, and let go of a connection that is of no more use."""
+def _reporting() -> Iterator[None]:
+    """Turn a driver's error into this module's, by the tables above, and let go of a connection that is of no more use."""
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as failure:
-        # The class and the SQLSTATE say enough; libpq's text may hold the connection string's parts.
-        logger.error("database failure: %s %s", type(failure).__name__, getattr(failure, "sqlstate", None))
-        if _connection is not None and _connection.broken:
+    except psycopg.errors.UniqueViolation as failure:
+        raise Taken(failure.diag.constraint_name or "") from None
+    except psycopg.Error as failure:
+        state, name = failure.sqlstate or "", type(failure).__name__
+        lost = not state and isinstance(failure, (psycopg.OperationalError, psycopg.InterfaceError))
+        if lost or state.startswith((*_GONE, *_STALE)):
             close()
-        raise Unavailable from failure
+        logger.error("database failure: %s %s", name, state)
+        if lost or state.startswith((*_GONE, *_BUSY, *_STALE)):
+            raise Unavailable from None
+        raise DatabaseFailed(f"{name} {state}") from None

@@ -8,7 +8,9 @@
      ├── Forbidden            403
      │    └── PlanRequired
      ├── NotFound             404
+     │    └── FileMissing
      ├── Conflict             409
+     ├── PreconditionFailed   412
      ├── TooLarge             413
      ├── RangeNotSatisfiable  416
      ├── Invalid              422
@@ -102,6 +104,23 @@ class NotFound(Problem):
     detail = "There is no such resource."
 
 
+class FileMissing(NotFound):
+    """The video is there and its object in S3 is not (yet): the uploader's matter, no fault of the service."""
+
+    type = "urn:vms:error:file-missing"
+    title = "The file is missing"
+    detail = "This video has no file yet."
+
+
+class PreconditionFailed(Problem):
+    """`If-Match` or `If-Unmodified-Since` does not hold (RFC 9110 section 13.1)."""
+
+    status = 412
+    type = "urn:vms:error:precondition-failed"
+    title = "Precondition failed"
+    detail = "The file is another one than the request's condition names."
+
+
 class Conflict(Problem):
     """A unique name or e-mail address is taken, or the last admin would go."""
 
@@ -111,7 +130,7 @@ class Conflict(Problem):
 
 
 class TooLarge(Problem):
-    """More bytes than this server takes in, or than the platform can send."""
+    """A request body over 64 KiB, or an answer larger than the platform can send."""
 
     status = 413
     type = "urn:vms:error:too-large"
@@ -163,7 +182,7 @@ class TooManyAttempts(Problem):
 
 
 class StorageFailed(Problem):
-    """S3 does not have the object, or does not answer well."""
+    """S3 refuses, or does not answer well or in time."""
 
     status = 502
     type = "urn:vms:error:storage-failed"
@@ -172,7 +191,7 @@ class StorageFailed(Problem):
 
 
 class Unavailable(Problem):
-    """The database is unreachable or took too long; nothing was changed that was not answered for."""
+    """The database is unreachable or took too long. If the answer to a COMMIT was lost, whether it took effect is unknown."""
 
     status = 503
     type = "urn:vms:error:unavailable"

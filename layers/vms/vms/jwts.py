@@ -14,6 +14,8 @@ from vms.settings import settings
 type TokenType = Literal["access", "refresh", "playback"]
 type Claims = dict[str, Any]
 
+# Seconds by which the clocks of two execution environments may differ (`iat`, `nbf`).
+LEEWAY = 5
 _REQUIRED = ["iss", "aud", "sub", "cid", "role", "typ", "jti", "iat", "exp"]
 
 
@@ -40,13 +42,14 @@ def issue(typ: TokenType, user_id: int, corporation_id: int, role: str, seconds:
 def verify(token: str, typ: TokenType, *, expired_too: bool = False) -> Claims:
     """Check signature, issuer, audience, expiry and type; return the claims with `sub` and `cid` as numbers.
 
+    Which check failed is not told.
+
     Raises:
         Unauthenticated: the token is broken, foreign, expired (unless `expired_too`) or of another type.
     """
     try:
         claims = _signed(token, keys.generation())
-    except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError):
-        # Which check failed is nobody's business; the token is not shown either.
+    except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError):
         raise Unauthenticated from None
     if claims["typ"] != typ or (claims["exp"] <= time.time() and not expired_too):
         raise Unauthenticated
@@ -55,7 +58,7 @@ def verify(token: str, typ: TokenType, *, expired_too: bool = False) -> Claims:
 
 @lru_cache(maxsize=256)
 def _signed(token: str, generation: int) -> Claims:  # noqa: ARG001 - new keys make old verdicts void
-    """The claims of a token of ours, whatever its type and age. A caller sends its token many times: the signature is checked once."""
+    """The claims of a token that we signed, of any type and age. Kept, since a caller sends its token many times."""
     key = keys.key_of(jwt.get_unverified_header(token).get("kid"))
     if key is None:
         raise jwt.InvalidTokenError
@@ -66,6 +69,7 @@ def _signed(token: str, generation: int) -> Claims:  # noqa: ARG001 - new keys m
         algorithms=["HS256"],
         issuer=config.jwt_issuer,
         audience=config.jwt_audience,
+        leeway=LEEWAY,
         options={"require": _REQUIRED, "verify_exp": False},
     )
     return {**claims, "sub": int(claims["sub"]), "cid": int(claims["cid"]), "exp": int(claims["exp"])}

@@ -1,23 +1,34 @@
-"""The keys that sign tokens: from Secrets Manager on AWS, from a generated file locally. Two may stand side by side during a rotation."""
+"""The keys that sign tokens: from Secrets Manager on AWS, from a generated file locally. Two may stand side by side during a rotation.
 
+Keys that were read once stay in use while they cannot be read again.
+"""
+
+import logging
+import threading
 import time
 from pathlib import Path
 
+from vms.errors import Unavailable
 from vms.settings import SettingError, parse_jwt_keys, settings
 
-# A token of an unknown kid makes an environment look for new keys, but no oftener than this (seconds): nobody can make it ask at will.
-RELOAD_AFTER = 30.0
-# And without one, every environment knows of a rotation after this at the latest (seconds).
+# Seconds after which the keys are read again.
 STALE_AFTER = 600.0
+# A token with an unknown kid has the keys read again, but at most once in so many seconds; a failed attempt counts.
+RELOAD_AFTER = 30.0
 
+logger = logging.getLogger(__name__)
 _current = ""
 _keys: dict[str, str] = {}
-_loaded_at = 0.0
 _generation = 0
+# When the keys were last read, and when that was last tried: by the clock that never goes back, and by the wall's, because the first
+# may stand still while an execution environment is frozen.
+_loaded_at = (0.0, 0.0)
+_tried_at = (0.0, 0.0)
+_loading = threading.Lock()
 
 
 def signing_key() -> tuple[str, str]:
-    """The kid and the secret to sign with now. Raises `SettingError`."""
+    """The kid and the secret to sign with now. Raises as `generation` does."""
     generation()
     return _current, _keys[_current]
 
@@ -27,15 +38,22 @@ def key_of(kid: object) -> str | None:
     if not isinstance(kid, str):
         return None
     generation()
-    if kid not in _keys and time.monotonic() - _loaded_at > RELOAD_AFTER:
-        _load()
+    if kid not in _keys:
+        _load_again()
     return _keys.get(kid)
 
 
 def generation() -> int:
-    """A number that grows whenever the keys were read anew, which this does when they are stale. Raises `SettingError`."""
-    if not _keys or time.monotonic() - _loaded_at > STALE_AFTER:
+    """A number that grows whenever the keys were read anew, which this does when they are stale.
+
+    Raises:
+        SettingError: the setting, or the file that it names, is broken.
+        Unavailable: Secrets Manager does not give the keys, and never has to this environment.
+    """
+    if not _keys:
         _load()
+    elif _age(_loaded_at) > STALE_AFTER:
+        _load_again()
     return _generation
 
 
@@ -44,20 +62,42 @@ def forget() -> None:
     _keys.clear()
 
 
-def _load() -> None:
-    global _current, _keys, _loaded_at, _generation
-    source = settings().jwt_keys
-    if source.startswith("arn:"):
-        from vms.aws import secret  # only where there is a Secrets Manager
+def _load_again() -> None:
+    """Read the keys, unless that was tried just now or is being tried; without success the present ones stay."""
+    if _age(_tried_at) <= RELOAD_AFTER or not _loading.acquire(blocking=False):
+        return
+    try:
+        _load()
+    except (SettingError, Unavailable) as failure:
+        logger.warning("the signing keys cannot be read again; the present ones stay: %s", type(failure).__name__)
+    finally:
+        _loading.release()
 
-        text = secret(source, settings().region)
-    elif source.startswith("{"):
-        text = source
-    else:
-        try:
-            text = Path(source).read_text(encoding="utf-8")
-        except OSError as failure:
-            raise SettingError(f"setting JWT_KEYS names a file that cannot be read: {failure.strerror}") from None
-    _current, _keys = parse_jwt_keys(text)
-    _loaded_at = time.monotonic()
+
+def _age(moment: tuple[float, float]) -> float:
+    return max(time.monotonic() - moment[0], time.time() - moment[1])
+
+
+def _load() -> None:
+    global _current, _keys, _loaded_at, _tried_at, _generation
+    _tried_at = (time.monotonic(), time.time())
+    _current, _keys = parse_jwt_keys(_text(settings().jwt_keys))
+    _loaded_at = (time.monotonic(), time.time())
     _generation += 1
+
+
+def _text(source: str) -> str:
+    if source.startswith("{"):
+        return source
+    if source.startswith("arn:"):
+        from vms.aws import AwsError, secret  # only where there is a Secrets Manager
+
+        try:
+            return secret(source, settings().region)
+        except AwsError as failure:
+            logger.error("no signing keys: %s", failure)
+            raise Unavailable from None
+    try:
+        return Path(source).read_text(encoding="utf-8")
+    except OSError as failure:
+        raise SettingError(f"setting JWT_KEYS names a file that cannot be read: {failure.strerror}") from None

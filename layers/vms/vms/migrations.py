@@ -33,7 +33,8 @@ def apply(database_url: str, directory: Path, *, password: str | None = None) ->
     files = _files(directory)
     conninfo = make_conninfo(database_url, password=password)
     with psycopg.connect(conninfo, autocommit=True, connect_timeout=10) as connection:
-        connection.execute("SET statement_timeout = 0")  # the role's limit is for requests; an index may take longer
+        connection.execute("SET statement_timeout = 0")  # the role's limits are for requests; an index may take longer
+        connection.execute("SET lock_timeout = 0")
         connection.execute(
             "SELECT pg_advisory_lock(%s)", (LOCK,)
         )  # let go when the connection closes, whatever happens
@@ -74,5 +75,6 @@ def _run(connection: psycopg.Connection[tuple[object, ...]], name: str, text: by
 
 def _limit_role(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     connection.execute("ALTER ROLE CURRENT_USER SET statement_timeout = '10s'")
+    connection.execute("ALTER ROLE CURRENT_USER SET lock_timeout = '2s'")
     connection.execute("ALTER ROLE CURRENT_USER SET idle_in_transaction_session_timeout = '10s'")
     connection.execute("ALTER ROLE CURRENT_USER SET timezone = 'UTC'")

@@ -1,10 +1,10 @@
 """Passwords, by bcrypt. Takes no password over 72 UTF-8 bytes: bcrypt would not see the rest."""
 
 import secrets
-from functools import cache
 
 import bcrypt
 
+from vms.canonical import opaque
 from vms.settings import settings
 
 MIN_CHARACTERS = 8
@@ -13,17 +13,32 @@ MAX_BYTES = 72
 
 def hash_password(password: str) -> str:
     """The bcrypt hash to store; costs what the setting BCRYPT_COST says (12: about 0.25 s of one core)."""
-    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(settings().bcrypt_cost)).decode()
+    return bcrypt.hashpw(opaque(password).encode(), bcrypt.gensalt(settings().bcrypt_cost)).decode()
 
 
-def matches(password: str, stored: str | None) -> bool:
-    """Whether this is the password behind `stored`. Without one (an unknown address) it takes as long and says no."""
-    given = password.encode("utf-8", "surrogatepass")
+def matches(password: str, stored: str | None, slowest: int = 0) -> bool:
+    """Whether this is the password behind `stored` (None: an unknown address, hence never).
+
+    A no takes the same bcrypt work whatever `stored` is: that of one hash of BCRYPT_COST or of `slowest`, the highest cost that is stored.
+    """
+    given = opaque(password).encode("utf-8", "surrogatepass")
     usable = given[:MAX_BYTES] if b"\0" not in given else b"?"
-    same = bcrypt.checkpw(usable, (stored or _nobodys()).encode())
-    return same and stored is not None and usable == given
+    target = max(settings().bcrypt_cost, slowest)
+    if stored is None:
+        _work(usable, target)
+        return False
+    if bcrypt.checkpw(usable, stored.encode()) and usable == given:
+        return True
+    for cost in range(cost_of(stored), target):  # 2^c + 2^c + 2^(c+1) + … + 2^(target-1) = 2^target
+        _work(usable, cost)
+    return False
 
 
-@cache
-def _nobodys() -> str:
-    return hash_password(secrets.token_urlsafe(16))
+def cost_of(stored: str) -> int:
+    """The cost of a bcrypt hash: the logarithm of its rounds."""
+    return int(stored[4:6])
+
+
+def _work(password: bytes, cost: int) -> None:
+    """Hash in vain, for the time that it takes."""
+    secrets.compare_digest(bcrypt.hashpw(password, b"$2b$%02d$" % cost + b"." * 22), b"")

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 from urllib.parse import unquote
@@ -9,37 +10,61 @@ from urllib.parse import unquote
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from vms.canonical import opaque
 from vms.pages import FIRST, Slice, read_cursor
 from vms.passwords import MAX_BYTES, MIN_CHARACTERS
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Unicode categories: control, format, lone surrogate, private use, line and paragraph separator.
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+# Format characters that scripts and emoji are written with: zero width (non-)joiner. Those at an end of a name are refused with the rest.
+_JOINERS = {"\u200c", "\u200d"}
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})?")
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
 
-def _plain(value: str) -> str:
-    """One spelling of the same text (NFC: file systems and keyboards differ), without what PostgreSQL or a log would choke on."""
+def _text(value: str) -> str:
+    """Text without what PostgreSQL or a log cannot take: control characters, lone surrogates."""
     if _CONTROL.search(value):
         raise ValueError("must not have control characters")
     if not value.strip():
         raise ValueError("must not be blank")
-    return unicodedata.normalize("NFC", value)
+    return value
+
+
+def _name(most: int) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        text = unicodedata.normalize("NFC", _text(value)).strip()
+        if _has_invisible(text) or text[0] in _JOINERS or text[-1] in _JOINERS:
+            raise ValueError("must not have invisible characters")
+        if len(text) > most:
+            raise ValueError(f"must have at most {most} characters")
+        return text
+
+    return check
+
+
+def _has_invisible(text: str) -> bool:
+    return any(unicodedata.category(character) in _INVISIBLE and character not in _JOINERS for character in text)
 
 
 def _email(value: str) -> str:
-    if not _EMAIL.fullmatch(value) or _CONTROL.search(value):
+    if not _EMAIL.fullmatch(value) or _has_invisible(value):
         raise ValueError("must be an e-mail address")
-    return unicodedata.normalize("NFC", value)  # as log-in and look-up read it
+    return value
 
 
 def _password(value: str) -> str:
-    if len(value.encode()) > MAX_BYTES:
+    text = opaque(value)
+    if len(text) < MIN_CHARACTERS:
+        raise ValueError(f"must have at least {MIN_CHARACTERS} characters")
+    if len(text.encode()) > MAX_BYTES:
         raise ValueError(f"must have at most {MAX_BYTES} bytes in UTF-8")
-    if "\0" in value:
+    if "\0" in text:
         raise ValueError("must not have a NUL character")
-    return value
+    return text
 
 
 def _key(value: str) -> str:
@@ -75,24 +100,25 @@ def _decoded(value: object) -> object:
     return unquote(value) if isinstance(value, str) else value
 
 
-CorporationName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)]
-VideoName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain)]
-Email = Annotated[
-    str, Field(min_length=3, max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_email)
-]
-Password = Annotated[
-    str, Field(min_length=MIN_CHARACTERS, json_schema_extra={"format": "password"}), AfterValidator(_password)
-]
-GivenEmail = Annotated[str, Field(min_length=1, max_length=254), AfterValidator(_plain)]
+def _says(**schema: object) -> Any:
+    return Field(json_schema_extra=schema)  # type: ignore[arg-type]  # any JSON
+
+
+# Names and passwords are measured in Unicode NFC, which a schema cannot say: the bounds below are for the document.
+CorporationName = Annotated[str, _says(minLength=1, maxLength=100), AfterValidator(_name(100))]
+VideoName = Annotated[str, _says(minLength=1, maxLength=255), AfterValidator(_name(255))]
+Email = Annotated[str, Field(min_length=3, max_length=254), _says(format="email"), AfterValidator(_email)]
+Password = Annotated[str, _says(format="password", minLength=MIN_CHARACTERS), AfterValidator(_password)]
+GivenEmail = Annotated[str, Field(min_length=1, max_length=254), AfterValidator(_text)]
 GivenPassword = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={"format": "password"})]
-FilePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_plain), AfterValidator(_key)]
+FilePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_text), AfterValidator(_key)]
 Time = Annotated[datetime, BeforeValidator(_time)]
 Token = Annotated[str, Field(min_length=1, max_length=4096)]
 BodyId = Annotated[int, Field(strict=True, ge=1, le=FIRST)]
 
 PathId = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=FIRST), Path()]
-PathName = Annotated[str, BeforeValidator(_decoded), AfterValidator(_plain), Path()]
-PathEmail = Annotated[str, BeforeValidator(_decoded), AfterValidator(_plain), Path()]
+PathName = Annotated[str, BeforeValidator(_decoded), AfterValidator(_text), Path()]
+PathEmail = Annotated[str, BeforeValidator(_decoded), AfterValidator(_text), Path()]
 Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=100), Query(description="How many items at most.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 Deleted = Annotated[bool, Query(description="List the deleted ones instead (admin).")]

@@ -61,6 +61,7 @@ class Settings:
     access_token_seconds: int
     refresh_token_seconds: int
     playback_token_seconds: int
+    refresh_reuse_seconds: int
     login_attempts: int
     login_window_seconds: int
     region: str
@@ -78,6 +79,17 @@ class StreamSettings:
     connect_timeout: float
     first_byte_timeout: float
     idle_timeout: float
+
+    @property
+    def whole_limit(self) -> int:
+        """The largest file to send without a Range, in bytes; 0 for any."""
+        return min(self.max_bytes or self.slice_bytes, self.slice_bytes) if self.buffered else self.max_bytes
+
+    @property
+    def range_limit(self) -> int:
+        """The most bytes of a range in one answer, a multiple of 1 MiB where it is over that; 0 for all that is asked for."""
+        limit = self.whole_limit
+        return limit // MIB * MIB or limit
 
 
 def read(environment: Mapping[str, str]) -> Settings:
@@ -101,6 +113,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         access_token_seconds=_number(environment, "ACCESS_TOKEN_SECONDS", 900, 1, 86_400, int),
         refresh_token_seconds=_number(environment, "REFRESH_TOKEN_SECONDS", 2_419_200, 1, 31_536_000, int),
         playback_token_seconds=_number(environment, "PLAYBACK_TOKEN_SECONDS", 14_400, 1, 86_400, int),
+        refresh_reuse_seconds=_number(environment, "REFRESH_REUSE_SECONDS", 10, 0, 300, int),
         login_attempts=_number(environment, "LOGIN_ATTEMPTS", 10, 1, 1_000_000, int),
         login_window_seconds=_number(environment, "LOGIN_WINDOW_SECONDS", 900, 1, 86_400, int),
         region=_text(environment, "AWS_REGION", environment.get("AWS_DEFAULT_REGION") or "us-east-1"),

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from vms import aws
-from vms.errors import StorageFailed
-from vms.ranges import Span
+from vms.errors import FileMissing, StorageFailed
+from vms.representation import Representation, Span
 from vms.settings import settings, stream_settings
 
 CHUNK = 256 * 1024
 # Before the first byte: how often a refusal that may pass (500, 503 SlowDown, a reset connection) is asked again, and after how long (seconds).
 RETRY_AFTER = (0.1, 0.3)
-# Within a body: how often a broken one is taken up again where it broke.
+# Within a body: how often it is resumed in a row without receiving a byte.
 RESUMES = 3
 
 logger = logging.getLogger(__name__)
@@ -37,15 +37,12 @@ class Broken(Exception):
 
 @dataclass(slots=True)
 class Answer:
-    """An object, or a part of it: `span` is what the body holds, `size` the whole object's bytes."""
+    """An object, or a part of it: `span` is what the body holds, None where there is no body (HEAD)."""
 
-    size: int
-    span: Span
-    etag: str
-    last_modified: str
-    content_type: str
-    response: http.client.HTTPResponse | None
     key: str
+    found: Representation
+    span: Span | None
+    response: http.client.HTTPResponse | None
 
     def close(self) -> None:
         """Let go of a body that nobody reads to its end."""
@@ -60,20 +57,21 @@ class Answer:
         Raises:
             Broken: it broke too often, or the object was replaced meanwhile.
         """
-        position, resumes = self.span.start, 0
+        span = self.span or Span(0, -1)
+        position, resumes = span.start, 0
         try:
-            while position <= self.span.end:
-                piece = self._read(self.span.end - position + 1)
+            while position <= span.end:
+                piece = self._read(span.end - position + 1)
                 if piece:
-                    position += len(piece)
+                    position, resumes = position + len(piece), 0
                     yield piece
                     continue
                 resumes += 1
                 if resumes > RESUMES:
-                    raise Broken("the body broke too often")
+                    raise Broken("the body broke too often without a byte in between")
                 logger.warning("S3 broke off; resuming", extra={"resumes": resumes})
                 self.close()
-                self.response = _resumed(self, position)
+                self.response = _resumed(self, position, span.end)
             self._finish()
         finally:
             self.close()
@@ -95,22 +93,32 @@ def get(key: str, range_header: str | None = None) -> Answer:
     """Ask for an object, or for a part of it.
 
     Raises:
-        StorageFailed: S3 has no such object, refuses it, or does not answer well in time.
+        FileMissing: S3 has no such object.
+        StorageFailed: S3 refuses it, or does not answer well in time.
         Unsatisfiable: the range lies outside of it.
     """
-    headers = {"Range": range_header} if range_header else {}
-    response = _ask("GET", key, headers)
-    return _answer(key, response, response)
+    response = _ask("GET", key, {"Range": range_header} if range_header else {})
+    found, span = _read_head(response)
+    return Answer(key, found, span, response)
+
+
+def get_span(known: Answer, span: Span) -> Answer:
+    """Ask for these bytes of the object that `known` is about. Raises as `get` does, `StorageFailed` also if it was replaced."""
+    if span.length == 0:
+        return Answer(known.key, known.found, span, None)
+    response = _ask("GET", known.key, {"Range": f"bytes={span.start}-{span.end}", "If-Match": known.found.etag})
+    return Answer(known.key, *_read_head(response), response)
 
 
 def head(key: str) -> Answer:
-    """Ask what an object is; the answer has no body. Raises `StorageFailed` as `get` does."""
+    """Ask what an object is; the answer has no body. Raises as `get` does."""
     response = _ask("HEAD", key, {})
     response.read()
-    return _answer(key, response, None)
+    return Answer(key, _read_head(response)[0], None, None)
 
 
-def _answer(key: str, response: http.client.HTTPResponse, body: http.client.HTTPResponse | None) -> Answer:
+def _read_head(response: http.client.HTTPResponse) -> tuple[Representation, Span]:
+    """What the object is, and which part of it the body holds."""
     length = int(response.headers.get("Content-Length") or 0)
     if response.status == 206:
         part, _, whole = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
@@ -122,15 +130,8 @@ def _answer(key: str, response: http.client.HTTPResponse, body: http.client.HTTP
             raise StorageFailed from None
     else:
         size, span = length, Span(0, length - 1)
-    return Answer(
-        size,
-        span,
-        response.headers.get("ETag", ""),
-        response.headers.get("Last-Modified", ""),
-        response.headers.get("Content-Type", ""),
-        body,
-        key,
-    )
+    named = ("ETag", "Last-Modified", "Content-Type", "Content-Encoding")
+    return Representation(size, *(response.headers.get(name, "") for name in named)), span
 
 
 def _ask(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPResponse:
@@ -152,6 +153,8 @@ def _ask(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPResp
             close()
             if status == 416:
                 raise Unsatisfiable
+            if status == 404:
+                raise FileMissing
             logger.warning("S3 answered %s", status)
             if status < 500 or wait is None:
                 raise StorageFailed
@@ -159,16 +162,16 @@ def _ask(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPResp
     raise StorageFailed  # pragma: no cover - the last round raises or returns
 
 
-def _resumed(answer: Answer, position: int) -> http.client.HTTPResponse | None:
+def _resumed(answer: Answer, position: int, end: int) -> http.client.HTTPResponse | None:
     """The rest of the body, from the same object or not at all; None when S3 does not give it now."""
-    headers = {"Range": f"bytes={position}-{answer.span.end}", "If-Match": answer.etag}
+    headers = {"Range": f"bytes={position}-{end}", "If-Match": answer.found.etag}
     try:
         response = _send("GET", answer.key, headers)
     except (OSError, http.client.HTTPException, aws.AwsError):
         close()
         time.sleep(RETRY_AFTER[0])
         return None
-    if response.status == 206 and response.headers.get("ETag", "") == answer.etag:
+    if response.status == 206 and response.headers.get("ETag", "") == answer.found.etag:
         return response
     status = response.status
     response.close()
@@ -200,6 +203,9 @@ def _send(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPRes
         try:
             _connection.request(method, parts.path, headers=signed)
             response = _connection.getresponse()
+            needed = {200: ("ETag", "Content-Length"), 206: ("ETag", "Content-Range")}.get(response.status, ())
+            if any(name not in response.headers for name in needed):
+                raise http.client.IncompleteRead(b"")  # http.client takes a head that was cut off for a whole one
         except TimeoutError:
             close()
             raise

@@ -1,7 +1,6 @@
-"""How often a password was tried in vain, so that guessing stops being worth it.
+"""Counts failed attempts at a password, and refuses more of them for a while.
 
-Failures are counted after the check, by what was tried: overshooting takes as many requests as run at the same time, and honest log-ins in
-parallel never count against each other.
+Failures are counted after the check: attempts at the same time may exceed the limit by their number, and successful ones never count.
 """
 
 import hashlib

@@ -1,23 +1,30 @@
 """Log-in sessions: refresh tokens that rotate, in families that are revoked as a whole.
 
-A family begins with a log-in. Each of its refresh tokens works once and is then replaced by the next; a token that comes a second time has
-been stolen, or its thief was faster, so the whole family ends (RFC 9700 section 4.14.2). The table holds only hashes of the tokens.
+A family begins with a log-in. Each of its refresh tokens works once and is then replaced by one of the next generation. A token used again
+means that it was stolen, so the whole family ends (RFC 9700 section 4.14.2); but for REFRESH_REUSE_SECONDS after its rotation it gives another
+token of that generation, since two tabs may use it at once and an answer may get lost. The table holds only hashes of the tokens.
+
+What issues a token and what revokes it lock the user's row first, so that a revocation also finds what is being issued beside it.
 """
 
 import hashlib
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import LiteralString
 
 from vms import database, jwts
-from vms.auth import CALLER, Caller, permit
+from vms.auth import Caller
+from vms.canonical import email_key
 from vms.database import Row
 from vms.domain import attempts
+from vms.domain.access import CALLER, OWN_USER, PERMITTED, SELF, parameters, permit, read_all
 from vms.errors import Unauthenticated
 from vms.pages import Page, Slice
-from vms.passwords import matches
+from vms.passwords import cost_of, hash_password, matches
 from vms.settings import settings
 
+_COLUMNS: LiteralString = "t.seq, t.user_id, t.created_at, t.expired_at, t.revoked_at"
 _REFUSED = "The e-mail address or the password is wrong."
 
 
@@ -51,33 +58,43 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
         Unauthenticated: one of the two is wrong.
         TooManyAttempts: this address failed too often of late, from here or from everywhere.
     """
-    address = email.lower()
-    subjects = [attempts.subject("login", address, source_ip), attempts.subject("login", address)]
+    key = email_key(email)
+    subjects = [attempts.subject("login", key, source_ip), attempts.subject("login", key)]
     row = database.fetch_one(
-        f"""SELECT {attempts.WAIT} AS wait, u.seq, u.password, u.role, u.corporation_id
+        f"""SELECT {attempts.WAIT} AS wait, u.seq, u.password, u.role, u.corporation_id,
+            (SELECT max(substring(s.password, 5, 2)) FROM "user" s WHERE s.deleted_at IS NULL) AS slowest
         FROM (SELECT 1) AS one LEFT JOIN (
-            SELECT u.* FROM "user" u JOIN corporation c ON c.seq = u.corporation_id AND c.deleted_at IS NULL
-            WHERE lower(u.email) = lower(%(email)s) AND u.deleted_at IS NULL
+            SELECT u.seq, u.password, u.role, u.corporation_id
+            FROM "user" u JOIN corporation c ON c.seq = u.corporation_id AND c.deleted_at IS NULL
+            WHERE u.email_key = %(key)s AND u.deleted_at IS NULL
         ) u ON true""",
-        {"email": email, "subjects": subjects, "most": settings().login_attempts},
+        {"key": key, "subjects": subjects, "most": settings().login_attempts},
     )
     attempts.refuse(row)
-    if row is None or not matches(password, row["password"]):
+    if row is None or not matches(password, row["password"], int(row["slowest"] or 0)):
         attempts.record_failure(subjects)
         raise Unauthenticated(_REFUSED)
     pair = _pair(row)
+    outdated = cost_of(row["password"]) != settings().bcrypt_cost
     started = database.fetch_one(
         # The password is asked for again, so that a log-in that overlaps its change or the user's deletion begins no session.
-        """WITH cleared AS (DELETE FROM login_attempt WHERE subject = ANY(%(subjects)s))
+        """WITH locked AS (
+            SELECT u.seq FROM "user" u
+            WHERE u.seq = %(user_id)s AND u.password = %(password)s AND u.deleted_at IS NULL FOR NO KEY UPDATE
+        ), cleared AS (
+            DELETE FROM login_attempt WHERE subject = ANY(%(subjects)s)
+        ), rehashed AS (
+            UPDATE "user" u SET password = %(rehashed)s FROM locked WHERE u.seq = locked.seq AND %(rehashed)s::text IS NOT NULL
+        )
         INSERT INTO refresh_token (token, user_id, family, expired_at)
-        SELECT %(token)s, u.seq, %(family)s, now() + make_interval(secs => %(seconds)s) FROM "user" u
-        WHERE u.seq = %(user_id)s AND u.password = %(password)s AND u.deleted_at IS NULL
+        SELECT %(token)s, locked.seq, %(family)s, now() + make_interval(secs => %(seconds)s) FROM locked
         RETURNING seq""",
         {
             "subjects": subjects,
             "token": _digest(pair.refresh_token),
             "user_id": row["seq"],
             "password": row["password"],
+            "rehashed": hash_password(password) if outdated else None,
             "family": uuid.uuid4(),
             "seconds": settings().refresh_token_seconds,
         },
@@ -88,42 +105,56 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
 
 
 def refresh(refresh_token: str) -> TokenPair:
-    """Replace a refresh token by the next of its family, with a new access token. It works once: a second use revokes the family.
+    """Replace a refresh token by the next of its family, with a new access token.
 
     Raises:
-        Unauthenticated: it is no valid refresh token, was used before, was revoked, or its user is gone.
+        Unauthenticated: it is no valid refresh token, was revoked, or its user is gone; or it was used before, which revokes its family.
     """
     claims = jwts.verify(refresh_token, "refresh")
-    digest = _digest(refresh_token)
-    row = database.fetch_one(
-        """SELECT u.seq, u.role, u.corporation_id FROM "user" u JOIN corporation c ON c.seq = u.corporation_id
-        WHERE u.seq = %(user_id)s AND u.deleted_at IS NULL AND c.deleted_at IS NULL""",
-        {"user_id": claims["sub"]},
-    )
-    if row is None:
-        raise Unauthenticated
-    pair = _pair(row)
-    rotated = database.fetch_one(
-        # The row lock of the UPDATE makes one of two concurrent uses wait, and then find the token revoked.
-        """WITH used AS (
-            UPDATE refresh_token SET revoked_at = now()
-            WHERE token = %(token)s AND user_id = %(user_id)s AND revoked_at IS NULL AND expired_at > now()
-            RETURNING user_id, family
+    digest, pair = _digest(refresh_token), None
+    with database.transaction():
+        user = database.fetch_one(
+            """SELECT u.seq, u.role, u.corporation_id FROM "user" u JOIN corporation c ON c.seq = u.corporation_id
+            WHERE u.seq = %(user_id)s AND u.deleted_at IS NULL AND c.deleted_at IS NULL FOR NO KEY UPDATE OF u""",
+            {"user_id": claims["sub"]},
         )
-        INSERT INTO refresh_token (token, user_id, family, expired_at)
-        SELECT %(next)s, used.user_id, used.family, now() + make_interval(secs => %(seconds)s) FROM used
+        if user is not None:
+            pair = _pair(user)
+            if not _rotate(digest, user["seq"], _digest(pair.refresh_token)):
+                _revoke_family(digest, user["seq"])
+                pair = None
+    if pair is None:
+        raise Unauthenticated
+    return pair
+
+
+def _rotate(digest: str, user_id: int, following: str) -> bool:
+    """Record `following` as the next of the token's generation; False if the token may not be used (again). Wants the user locked."""
+    rotated = database.fetch_one(
+        # A token that was used stays good while its successors are unused and its rotation is recent.
+        """WITH used AS (
+            UPDATE refresh_token t SET revoked_at = coalesce(t.revoked_at, now()), rotated_at = coalesce(t.rotated_at, now())
+            WHERE t.token = %(token)s AND t.user_id = %(user_id)s AND t.expired_at > now() AND (
+                t.revoked_at IS NULL
+                OR t.rotated_at > now() - make_interval(secs => %(reuse)s) AND NOT EXISTS (
+                    SELECT FROM refresh_token n
+                    WHERE n.family = t.family AND n.generation > t.generation AND n.revoked_at IS NOT NULL
+                )
+            )
+            RETURNING t.family, t.generation
+        )
+        INSERT INTO refresh_token (token, user_id, family, generation, expired_at)
+        SELECT %(following)s, %(user_id)s, used.family, used.generation + 1, now() + make_interval(secs => %(seconds)s) FROM used
         RETURNING seq""",
         {
             "token": digest,
-            "user_id": claims["sub"],
-            "next": _digest(pair.refresh_token),
+            "user_id": user_id,
+            "following": following,
+            "reuse": settings().refresh_reuse_seconds,
             "seconds": settings().refresh_token_seconds,
         },
     )
-    if rotated is None:
-        _revoke_family(digest, claims["sub"])
-        raise Unauthenticated
-    return pair
+    return rotated is not None
 
 
 def log_out(caller: Caller, refresh_token: str) -> None:
@@ -132,13 +163,18 @@ def log_out(caller: Caller, refresh_token: str) -> None:
     Raises:
         Unauthenticated: it is no refresh token of the caller's, or the caller is gone.
     """
-    permit(
-        caller, database.fetch_one(f"WITH {CALLER} SELECT caller.role AS caller_role FROM caller", caller.parameters)
-    )
     claims = jwts.verify(refresh_token, "refresh", expired_too=True)
     if claims["sub"] != caller.user_id:
         raise Unauthenticated("This is not a refresh token of yours.")
-    _revoke_family(_digest(refresh_token), caller.user_id)
+    with database.transaction():
+        row = database.fetch_one(
+            f"""WITH {CALLER} SELECT caller.role AS caller_role, u.seq AS target
+            FROM caller JOIN "user" u ON {OWN_USER} AND {SELF} FOR NO KEY UPDATE OF u""",
+            parameters(caller),
+        )
+        if row is not None:
+            _revoke_family(_digest(refresh_token), caller.user_id)
+    permit(caller, row)
 
 
 def browse(caller: Caller, user_id: int, part: Slice) -> Page[Session]:
@@ -148,34 +184,40 @@ def browse(caller: Caller, user_id: int, part: Slice) -> Page[Session]:
         NotFound: the caller's corporation has no such user.
         Forbidden: it is another user's, and the caller is no admin.
     """
-    rows = database.fetch_all(
-        f"""WITH {CALLER}
-        SELECT caller.role AS caller_role, u.seq AS target, t.* FROM caller
-        LEFT JOIN "user" u ON u.seq = %(user_id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL
+    rows = read_all(
+        caller,
+        f"u.seq AS target, {_COLUMNS}",
+        f"""LEFT JOIN "user" u ON {OWN_USER} AND u.seq = %(user_id)s
         LEFT JOIN LATERAL (
-            SELECT seq, user_id, created_at, expired_at, revoked_at FROM refresh_token
-            WHERE user_id = u.seq AND seq < %(before)s ORDER BY seq DESC LIMIT %(limit)s
+            SELECT {_COLUMNS} FROM refresh_token t WHERE t.user_id = u.seq AND t.seq < %(before)s
+            ORDER BY t.seq DESC LIMIT %(limit)s
         ) t ON true ORDER BY t.seq DESC""",
-        {**caller.parameters, **part.parameters, "user_id": user_id},
+        {**part.parameters, "user_id": user_id},
+        owner="u.seq",
     )
-    permit(caller, rows[0] if rows else None, owner=user_id)
     return part.page(rows, _session)
 
 
 def revoke_all(caller: Caller, user_id: int) -> None:
-    """Log a user out everywhere. Raises as `browse` does."""
-    row = database.fetch_one(
-        f"""WITH {CALLER}, target AS (
-            SELECT u.seq FROM caller
-            JOIN "user" u ON u.seq = %(user_id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL
-        ), revoked AS (
-            UPDATE refresh_token t SET revoked_at = now() FROM target, caller
-            WHERE t.user_id = target.seq AND t.revoked_at IS NULL AND (caller.role = 'admin' OR target.seq = caller.seq)
+    """Log a user out everywhere: its sessions and its playback URLs end. Raises as `browse` does."""
+    given = {"user_id": user_id}
+    with database.transaction():
+        row = database.fetch_one(
+            # A new epoch locks the row: the next statement, with a snapshot of its own, finds the sessions that began before.
+            f"""WITH {CALLER}, target AS (
+                SELECT u.seq, u.seq AS owner FROM caller JOIN "user" u ON {OWN_USER} AND u.seq = %(user_id)s
+            ), changed AS (
+                UPDATE "user" u SET epoch = u.epoch + 1 FROM target, caller WHERE u.seq = target.seq AND {PERMITTED} RETURNING u.seq
+            )
+            SELECT caller.role AS caller_role, target.seq AS target, target.owner, changed.seq
+            FROM caller LEFT JOIN target ON true LEFT JOIN changed ON true""",
+            {**parameters(caller), **given},
         )
-        SELECT caller.role AS caller_role, target.seq AS target FROM caller LEFT JOIN target ON true""",
-        {**caller.parameters, "user_id": user_id},
-    )
-    permit(caller, row, owner=user_id)
+        if row is not None and row["seq"] is not None:
+            database.fetch_all(
+                "UPDATE refresh_token SET revoked_at = now() WHERE user_id = %(user_id)s AND revoked_at IS NULL", given
+            )
+    permit(caller, row)
 
 
 def purge() -> int:

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, LiteralString
 
-import psycopg.errors
-
 from vms import database
-from vms.auth import CALLER, PERMITTED, Caller, permit
-from vms.database import Row
+from vms.auth import Caller
+from vms.canonical import email_key
+from vms.database import Row, Taken
 from vms.domain import attempts
+from vms.domain.access import CALLER, OWN_CORPORATION, OWN_USER, PERMITTED, SELF, parameters, permit, read, read_all
 from vms.domain.corporations import taken_conflict
 from vms.errors import Conflict, Forbidden, Invalid
 from vms.pages import Page, Slice
@@ -19,9 +19,7 @@ type Role = Literal["admin", "guest"]
 
 _LAST_ADMIN = "The last admin of a corporation can neither be deleted nor demoted."
 
-_COLUMNS: LiteralString = (
-    "u.seq, u.seq AS target, u.email, u.role, u.corporation_id, u.point, u.created_at, u.updated_at"
-)
+_COLUMNS: LiteralString = "u.seq, u.email, u.role, u.corporation_id, u.point, u.created_at, u.updated_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,43 +55,39 @@ def create(caller: Caller, email: str, password: str, role: Role, corporation_id
         Forbidden: the caller is no admin.
         Conflict: a live user of the service has this e-mail address.
     """
-    parameters = {**caller.parameters, "corporation_id": corporation_id}
-    target: LiteralString = """target AS (
-        SELECT c.seq FROM caller JOIN corporation c ON c.seq = caller.corporation_id
-        WHERE (%(corporation_id)s::bigint IS NULL OR c.seq = %(corporation_id)s) AND c.deleted_at IS NULL"""
+    given = {"corporation_id": corporation_id}
+    target: LiteralString = f"""corporation c ON {OWN_CORPORATION}
+        AND (%(corporation_id)s::bigint IS NULL OR c.seq = %(corporation_id)s)"""
     # Asked before the password is hashed, so that a caller who may not cannot make the server work for 0.25 s.
-    permit(
-        caller,
-        database.fetch_one(
-            f"""WITH {CALLER}, {target})
-            SELECT caller.role AS caller_role, target.seq AS target FROM caller LEFT JOIN target ON true""",
-            parameters,
-        ),
-    )
+    read(caller, "c.seq AS target", f"LEFT JOIN {target}", given)
     try:
         row = database.fetch_one(
-            # FOR SHARE: a corporation that is being deleted is waited for, and then gets no member.
-            f"""WITH {CALLER}, {target} FOR SHARE OF c), made AS (
-                INSERT INTO "user" (email, password, role, corporation_id)
-                SELECT %(email)s, %(password)s, %(role)s, target.seq FROM target, caller WHERE {PERMITTED}
-                RETURNING *
+            # FOR KEY SHARE: a corporation that is being deleted is waited for, and then gets no member.
+            f"""WITH {CALLER}, target AS (
+                SELECT c.seq, NULL::bigint AS owner FROM caller JOIN {target} FOR KEY SHARE OF c
+            ), made AS (
+                INSERT INTO "user" AS u (email, email_key, password, role, corporation_id)
+                SELECT %(email)s, %(email_key)s, %(password)s, %(role)s, target.seq FROM target, caller WHERE {PERMITTED}
+                RETURNING {_COLUMNS}
             )
-            SELECT caller.role AS caller_role, {_COLUMNS} FROM caller LEFT JOIN made u ON true""",
-            {**parameters, "email": email, "password": hash_password(password), "role": role},
+            SELECT caller.role AS caller_role, u.seq AS target, {_COLUMNS} FROM caller LEFT JOIN made u ON true""",
+            {
+                **parameters(caller),
+                **given,
+                "email": email,
+                "email_key": email_key(email),
+                "password": hash_password(password),
+                "role": role,
+            },
         )
-    except psycopg.errors.UniqueViolation as taken:
+    except Taken as taken:
         raise taken_conflict(taken) from None
     return _user(permit(caller, row))
 
 
 def me(caller: Caller) -> User:
     """The caller itself."""
-    row = database.fetch_one(
-        f"""WITH {CALLER}
-        SELECT caller.role AS caller_role, {_COLUMNS} FROM caller JOIN "user" u ON u.seq = caller.seq""",
-        caller.parameters,
-    )
-    return _user(permit(caller, row))
+    return _user(read(caller, f"u.seq AS target, {_COLUMNS}", f'JOIN "user" u ON {OWN_USER} AND {SELF}', {}))
 
 
 def get(caller: Caller, user_id: int) -> User:
@@ -103,43 +97,36 @@ def get(caller: Caller, user_id: int) -> User:
         NotFound: there is no such member.
         Forbidden: it is somebody else, and the caller is no admin.
     """
-    return _get(caller, {"id": user_id, "email": None})
+    return _get(caller, "u.seq = %(id)s", {"id": user_id})
 
 
 def get_by_email(caller: Caller, email: str) -> User:
-    """A member of the caller's corporation, by e-mail address in any case. Raises as `get` does."""
-    return _get(caller, {"id": None, "email": email})
+    """A member of the caller's corporation, by e-mail address in any spelling. Raises as `get` does."""
+    return _get(caller, "u.email_key = %(key)s", {"key": email_key(email)})
 
 
-def _get(caller: Caller, which: dict[str, object]) -> User:
-    row = database.fetch_one(
-        f"""WITH {CALLER}
-        SELECT caller.role AS caller_role, {_COLUMNS} FROM caller
-        LEFT JOIN "user" u ON u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL
-            AND CASE WHEN %(id)s::bigint IS NULL THEN lower(u.email) = lower(%(email)s) ELSE u.seq = %(id)s END""",
-        {**caller.parameters, **which},
-    )
-    row = permit(caller, row, owner=row["seq"] if row else None)
-    return _user(row)
+def _get(caller: Caller, which: LiteralString, given: dict[str, object]) -> User:
+    joins: LiteralString = f'LEFT JOIN "user" u ON {OWN_USER} AND {which}'
+    return _user(read(caller, f"u.seq AS target, {_COLUMNS}", joins, given, owner="u.seq"))
 
 
 def browse(caller: Caller, part: Slice) -> Page[User]:
     """A page of the corporation's members. Raises `Forbidden` when the caller is no admin."""
-    rows = database.fetch_all(
-        f"""WITH {CALLER}
-        SELECT caller.role AS caller_role, u.*, true AS target FROM caller LEFT JOIN LATERAL (
-            SELECT {_COLUMNS} FROM "user" u
-            WHERE u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL AND u.seq < %(before)s
-            ORDER BY u.seq DESC LIMIT %(limit)s
+    rows = read_all(
+        caller,
+        f"caller.corporation_id AS target, {_COLUMNS}",
+        f"""LEFT JOIN LATERAL (
+            SELECT {_COLUMNS} FROM "user" u WHERE {OWN_USER} AND u.seq < %(before)s ORDER BY u.seq DESC LIMIT %(limit)s
         ) u ON true ORDER BY u.seq DESC""",
-        {**caller.parameters, **part.parameters},
+        part.parameters,
     )
-    permit(caller, rows[0] if rows else None)
     return part.page(rows, _user)
 
 
 def change(caller: Caller, user_id: int, password: str | None, role: Role | None, current_password: str | None) -> User:
-    """Change a member's password (which revokes its sessions), its role, or both; None leaves one as it is.
+    """Change a member's password, its role, or both; None leaves one as it is.
+
+    A new password revokes the member's sessions and playback URLs.
 
     Raises:
         NotFound: the caller's corporation has no such member.
@@ -148,13 +135,13 @@ def change(caller: Caller, user_id: int, password: str | None, role: Role | None
         TooManyAttempts: that was tried too often.
         Conflict: the last admin would be demoted.
     """
-    row = database.fetch_one(
-        f"""WITH {CALLER}
-        SELECT caller.role AS caller_role, u.seq AS target, u.password, u.email FROM caller
-        LEFT JOIN "user" u ON u.seq = %(id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL""",
-        {**caller.parameters, "id": user_id},
+    row = read(
+        caller,
+        "u.seq AS target, u.password",
+        f'LEFT JOIN "user" u ON {OWN_USER} AND u.seq = %(id)s',
+        {"id": user_id},
+        owner="u.seq",
     )
-    row = permit(caller, row, owner=user_id)
     if role is not None and row["caller_role"] != "admin":
         raise Forbidden("Only an admin may change a role.")
     if password is not None and user_id == caller.user_id:
@@ -174,28 +161,24 @@ def _prove_own_password(user_id: int, given: str | None, stored: str) -> None:
 
 def _change(caller: Caller, user_id: int, password: str | None, role: Role | None) -> User:
     with database.transaction():
-        _lock_corporation(caller)
+        _lock(caller, user_id)
         row = database.fetch_one(
-            f"""WITH {CALLER}, target AS (
-                SELECT u.seq, {_IS_LAST_ADMIN} AS last_admin FROM caller
-                JOIN "user" u ON u.seq = %(id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL
-            ), changed AS (
+            f"""WITH {CALLER}, {_TARGET}, changed AS (
                 UPDATE "user" u SET password = coalesce(%(password)s, u.password), role = coalesce(%(role)s, u.role),
-                                    updated_at = now()
+                                    epoch = u.epoch + (%(password)s::text IS NOT NULL)::int, updated_at = now()
                 FROM target, caller
-                WHERE u.seq = target.seq AND (caller.role = 'admin' OR (u.seq = caller.seq AND %(role)s::text IS NULL))
+                WHERE u.seq = target.seq AND {PERMITTED} AND (caller.role = 'admin' OR %(role)s::text IS NULL)
                   AND NOT (target.last_admin AND coalesce(%(role)s, 'admin') <> 'admin')
-                RETURNING u.*
+                RETURNING {_COLUMNS}
             ), revoked AS (
                 UPDATE refresh_token t SET revoked_at = now() FROM changed
                 WHERE t.user_id = changed.seq AND %(password)s::text IS NOT NULL AND t.revoked_at IS NULL
             )
-            SELECT caller.role AS caller_role, u.seq, u.email, u.role, u.corporation_id, u.point, u.created_at, u.updated_at,
-                   target.seq AS target, target.last_admin
+            SELECT caller.role AS caller_role, target.seq AS target, target.owner, target.last_admin, {_COLUMNS}
             FROM caller LEFT JOIN target ON true LEFT JOIN changed u ON true""",
-            {**caller.parameters, "id": user_id, "password": password, "role": role},
+            {**parameters(caller), "id": user_id, "password": password, "role": role},
         )
-        return _user(_unless_last_admin(permit(caller, row, owner=user_id)))
+    return _user(_unless_last_admin(permit(caller, row)))
 
 
 def delete(caller: Caller, user_id: int) -> None:
@@ -207,35 +190,41 @@ def delete(caller: Caller, user_id: int) -> None:
         Conflict: it is the last admin.
     """
     with database.transaction():
-        _lock_corporation(caller)
+        _lock(caller, user_id)
         row = database.fetch_one(
-            f"""WITH {CALLER}, target AS (
-                SELECT u.seq, {_IS_LAST_ADMIN} AS last_admin FROM caller
-                JOIN "user" u ON u.seq = %(id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL
-            ), changed AS (
+            f"""WITH {CALLER}, {_TARGET}, changed AS (
                 UPDATE "user" u SET deleted_at = now(), updated_at = now() FROM target, caller
-                WHERE u.seq = target.seq AND (caller.role = 'admin' OR u.seq = caller.seq) AND NOT target.last_admin
+                WHERE u.seq = target.seq AND {PERMITTED} AND NOT target.last_admin
                 RETURNING u.seq
             ), revoked AS (
                 UPDATE refresh_token t SET revoked_at = now() FROM changed WHERE t.user_id = changed.seq AND t.revoked_at IS NULL
             )
-            SELECT caller.role AS caller_role, changed.seq, target.seq AS target, target.last_admin
+            SELECT caller.role AS caller_role, target.seq AS target, target.owner, target.last_admin, changed.seq
             FROM caller LEFT JOIN target ON true LEFT JOIN changed ON true""",
-            {**caller.parameters, "id": user_id},
+            {**parameters(caller), "id": user_id},
         )
-        _unless_last_admin(permit(caller, row, owner=user_id))
+    _unless_last_admin(permit(caller, row))
 
 
-# Wants "user" as u, and the corporation locked, so that two admins cannot remove each other at the same time.
-_IS_LAST_ADMIN: LiteralString = """(u.role = 'admin' AND NOT EXISTS (
-    SELECT 1 FROM "user" o
-    WHERE o.corporation_id = u.corporation_id AND o.role = 'admin' AND o.deleted_at IS NULL AND o.seq <> u.seq
-))"""
+# The member to change, and whether it is the last admin.
+_TARGET: LiteralString = f"""target AS (
+    SELECT u.seq, u.seq AS owner, u.role = 'admin' AND NOT EXISTS (
+        SELECT FROM "user" o
+        WHERE o.corporation_id = u.corporation_id AND o.role = 'admin' AND o.deleted_at IS NULL AND o.seq <> u.seq
+    ) AS last_admin
+    FROM caller JOIN "user" u ON {OWN_USER} AND u.seq = %(id)s
+)"""
 
 
-def _lock_corporation(caller: Caller) -> None:
+def _lock(caller: Caller, user_id: int) -> None:
+    """Lock the caller's corporation, so that two admins cannot remove each other at the same time, then the user.
+
+    The statement after it has a snapshot of its own: what it revokes includes the sessions that began before the lock was had.
+    """
     database.fetch_one(
-        "SELECT seq FROM corporation WHERE seq = %(caller_corporation)s FOR NO KEY UPDATE", caller.parameters
+        """WITH company AS MATERIALIZED (SELECT seq FROM corporation WHERE seq = %(company)s FOR NO KEY UPDATE)
+        SELECT u.seq FROM company JOIN "user" u ON u.corporation_id = company.seq AND u.seq = %(id)s FOR NO KEY UPDATE OF u""",
+        {"company": caller.corporation_id, "id": user_id},
     )
 
 
@@ -243,5 +232,5 @@ def _unless_last_admin(row: Row) -> Row:
     if row["seq"] is None:
         if row["last_admin"]:
             raise Conflict(_LAST_ADMIN)
-        raise Forbidden  # its role was taken from it since it was asked
+        raise Forbidden  # the caller's role was taken from it after the first look
     return row

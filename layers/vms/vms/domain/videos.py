@@ -2,14 +2,28 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import LiteralString
 
 from vms import database, jwts
-from vms.auth import CALLER, PERMITTED, Caller, Who, permit
+from vms.auth import Caller, Who
 from vms.database import Row
+from vms.domain.access import (
+    CALLER,
+    OWN_CORPORATION,
+    OWN_DELETED_VIDEO,
+    OWN_VIDEO,
+    PERMITTED,
+    parameters,
+    permit,
+    read,
+    read_all,
+)
 from vms.domain.corporations import EFFECTIVELY_PAID
 from vms.errors import NotFound, PlanRequired
 from vms.pages import Page, Slice
 from vms.settings import settings
+
+_COLUMNS: LiteralString = "v.seq, v.name, v.file_path, v.corporation_id, v.deleted, v.created_at, v.updated_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +47,10 @@ class AdminVideo(Video):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the stream needs to know of a video: its name and its file's S3 key."""
+    """What the stream needs to know of a video: its file's S3 key, and whether this viewer has its points already."""
 
-    name: str
-    file_path: str
+    key: str
+    granted: bool
 
 
 def _video(row: Row) -> Video:
@@ -52,55 +66,55 @@ def create(caller: Caller, name: str, file_path: str, corporation_id: int | None
         Forbidden: the caller is no admin.
     """
     row = database.fetch_one(
+        # FOR KEY SHARE: a corporation that is being deleted is waited for, and then gets no video.
         f"""WITH {CALLER}, target AS (
-            SELECT corporation_id AS seq FROM caller
-            WHERE %(corporation_id)s::bigint IS NULL OR corporation_id = %(corporation_id)s
+            SELECT c.seq, NULL::bigint AS owner FROM caller JOIN corporation c ON {OWN_CORPORATION}
+            WHERE %(corporation_id)s::bigint IS NULL OR c.seq = %(corporation_id)s FOR KEY SHARE OF c
         ), made AS (
-            INSERT INTO video (name, file_path, corporation_id)
+            INSERT INTO video AS v (name, file_path, corporation_id)
             SELECT %(name)s, %(file_path)s, target.seq FROM target, caller WHERE {PERMITTED}
-            RETURNING *
+            RETURNING {_COLUMNS}
         )
-        SELECT caller.role AS caller_role, target.seq AS target, made.* FROM caller LEFT JOIN target ON true LEFT JOIN made ON true""",
-        {**caller.parameters, "name": name, "file_path": file_path, "corporation_id": corporation_id},
+        SELECT caller.role AS caller_role, target.seq AS target, {_COLUMNS}
+        FROM caller LEFT JOIN target ON true LEFT JOIN made v ON true""",
+        {**parameters(caller), "name": name, "file_path": file_path, "corporation_id": corporation_id},
     )
     return _video(permit(caller, row))
 
 
 def get(caller: Caller, video_id: int) -> Video:
     """A live video of the caller's corporation. Raises `NotFound`."""
-    row = database.fetch_one(
-        f"""WITH {CALLER}
-        SELECT caller.role AS caller_role, v.seq AS target, v.* FROM caller
-        LEFT JOIN video v ON v.seq = %(video_id)s AND v.corporation_id = caller.corporation_id AND NOT v.deleted""",
-        {**caller.parameters, "video_id": video_id},
-    )
-    return _video(permit(caller, row))
+    return _video(_get(caller, video_id))
 
 
 def find_source(caller: Caller, video_id: int) -> Source:
     """What the stream needs of a live video of the caller's corporation. Raises `NotFound`."""
-    row = database.fetch_one(
-        f"""WITH {CALLER}
-        SELECT caller.role AS caller_role, v.seq AS target, v.name, v.file_path FROM caller
-        LEFT JOIN video v ON v.seq = %(video_id)s AND v.corporation_id = caller.corporation_id AND NOT v.deleted""",
-        {**caller.parameters, "video_id": video_id},
-    )
-    row = permit(caller, row)
-    return Source(row["name"], row["file_path"])
+    row = _get(caller, video_id)
+    return Source(row["file_path"], row["granted"])
 
 
-def issue_playback(caller: Caller, video_id: int) -> tuple[str, datetime]:
-    """A token that streams this live video to the caller and does nothing else, and when it ends. Raises `NotFound`."""
-    row = database.fetch_one(
-        f"""WITH {CALLER}
-        SELECT caller.role AS caller_role, v.seq AS target FROM caller
-        LEFT JOIN video v ON v.seq = %(video_id)s AND v.corporation_id = caller.corporation_id AND NOT v.deleted""",
-        {**caller.parameters, "video_id": video_id},
-    )
-    role = permit(caller, row)["caller_role"]
+def issue_playback(caller: Caller, video_id: int, *, slices: bool) -> tuple[str, datetime]:
+    """A token that streams this live video to the caller and does nothing else, and when it expires. Raises `NotFound`.
+
+    It ends early with a new password and with "log out everywhere", which begin a new epoch of the user. With `slices`, ranges asked for
+    with it are answered by at most `STREAM_SLICE_BYTES` each.
+    """
+    row = _get(caller, video_id)
     seconds = settings().playback_token_seconds
     expires_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
-    return jwts.issue("playback", caller.user_id, caller.corporation_id, role, seconds, vid=video_id), expires_at
+    whose = (caller.user_id, caller.corporation_id, row["caller_role"])
+    return jwts.issue("playback", *whose, seconds, vid=video_id, epoch=row["epoch"], slices=slices), expires_at
+
+
+def _get(caller: Caller, video_id: int) -> Row:
+    return read(
+        caller,
+        f"""v.seq AS target, caller.epoch, {_COLUMNS}, EXISTS (
+            SELECT FROM video_view_log l WHERE l.user_id = caller.seq AND l.video_id = v.seq AND l.point > 0
+        ) AS granted""",
+        f"LEFT JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s",
+        {"video_id": video_id},
+    )
 
 
 def browse(caller: Caller, part: Slice, *, corporation_id: int | None = None, deleted: bool = False) -> Page[Video]:
@@ -110,19 +124,16 @@ def browse(caller: Caller, part: Slice, *, corporation_id: int | None = None, de
         NotFound: `corporation_id` is given and another's.
         Forbidden: `deleted` and the caller is no admin.
     """
-    rows = database.fetch_all(
-        f"""WITH {CALLER}
-        SELECT caller.role AS caller_role, v.*,
-               CASE WHEN %(corporation_id)s::bigint IS NULL OR caller.corporation_id = %(corporation_id)s
-                    THEN caller.corporation_id END AS target
-        FROM caller LEFT JOIN LATERAL (
-            SELECT * FROM video
-            WHERE corporation_id = caller.corporation_id AND deleted = {"true" if deleted else "false"} AND seq < %(before)s
-            ORDER BY seq DESC LIMIT %(limit)s
+    rows = read_all(
+        replace(caller, who=Who.ADMIN) if deleted else caller,
+        f"""{_COLUMNS}, CASE WHEN %(corporation_id)s::bigint IS NULL OR caller.corporation_id = %(corporation_id)s
+                             THEN caller.corporation_id END AS target""",
+        f"""LEFT JOIN LATERAL (
+            SELECT {_COLUMNS} FROM video v WHERE {OWN_DELETED_VIDEO if deleted else OWN_VIDEO} AND v.seq < %(before)s
+            ORDER BY v.seq DESC LIMIT %(limit)s
         ) v ON true ORDER BY v.seq DESC""",
-        {**caller.parameters, **part.parameters, "corporation_id": corporation_id},
+        {**part.parameters, "corporation_id": corporation_id},
     )
-    permit(replace(caller, who=Who.ADMIN) if deleted else caller, rows[0] if rows else None)
     return part.page(rows, _video)
 
 
@@ -133,12 +144,12 @@ def change(caller: Caller, video_id: int, name: str | None, file_path: str | Non
         NotFound: the caller's corporation has no such live video.
         Forbidden: the caller is no admin.
     """
-    return _change(caller, video_id, {"name": name, "file_path": file_path, "deleted": False, "restoring": False})
+    return _change(caller, video_id, {"name": name, "file_path": file_path})
 
 
 def delete(caller: Caller, video_id: int) -> None:
     """Delete a live video, softly. Raises as `change` does."""
-    _change(caller, video_id, {"name": None, "file_path": None, "deleted": True, "restoring": False})
+    _change(caller, video_id, {"deleted": True})
 
 
 def restore(caller: Caller, video_id: int) -> Video:
@@ -149,29 +160,29 @@ def restore(caller: Caller, video_id: int) -> Video:
         Forbidden: the caller is no admin.
         PlanRequired: the plan does not allow it.
     """
-    return _change(caller, video_id, {"name": None, "file_path": None, "deleted": False, "restoring": True})
+    return _change(caller, video_id, {}, restoring=True)
 
 
-def _change(caller: Caller, video_id: int, fields: dict[str, object]) -> Video:
+def _change(caller: Caller, video_id: int, fields: dict[str, object], *, restoring: bool = False) -> Video:
+    own = OWN_DELETED_VIDEO if restoring else OWN_VIDEO
+    allowed: LiteralString = "target.paid" if restoring else "true"
     row = database.fetch_one(
         f"""WITH {CALLER}, target AS (
-            SELECT v.seq, {EFFECTIVELY_PAID} AS paid FROM caller
-            JOIN video v ON v.seq = %(video_id)s AND v.corporation_id = caller.corporation_id AND v.deleted = %(restoring)s
-            JOIN corporation c ON c.seq = v.corporation_id
+            SELECT v.seq, NULL::bigint AS owner, {EFFECTIVELY_PAID} AS paid
+            FROM caller JOIN video v ON {own} AND v.seq = %(video_id)s JOIN corporation c ON {OWN_CORPORATION}
         ), changed AS (
             UPDATE video v SET name = coalesce(%(name)s, v.name), file_path = coalesce(%(file_path)s, v.file_path),
                                deleted = %(deleted)s, updated_at = now()
-            FROM target, caller
-            WHERE v.seq = target.seq AND v.deleted = %(restoring)s AND {PERMITTED} AND (target.paid OR NOT %(restoring)s)
-            RETURNING v.*
+            FROM target, caller WHERE v.seq = target.seq AND {own} AND {PERMITTED} AND {allowed}
+            RETURNING {_COLUMNS}
         )
-        SELECT caller.role AS caller_role, target.seq AS target, target.paid, changed.*
-        FROM caller LEFT JOIN target ON true LEFT JOIN changed ON true""",
-        {**caller.parameters, **fields, "video_id": video_id},
+        SELECT caller.role AS caller_role, target.seq AS target, target.paid, {_COLUMNS}
+        FROM caller LEFT JOIN target ON true LEFT JOIN changed v ON true""",
+        {**parameters(caller), "name": None, "file_path": None, "deleted": False, **fields, "video_id": video_id},
     )
     row = permit(caller, row)
-    if fields["restoring"] and not row["paid"]:
+    if restoring and not row["paid"]:
         raise PlanRequired
-    if row["seq"] is None:  # somebody else deleted or restored it between the statement's snapshot and its update
+    if row["seq"] is None:  # deleted or restored by another request between the statement's snapshot and its update
         raise NotFound
     return _video(row)

@@ -5,13 +5,17 @@ At any moment and for every user, `user.point` is the sum of that user's `video_
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import LiteralString
 
 from vms import database
-from vms.auth import CALLER, Caller, permit
+from vms.auth import Caller
 from vms.database import Row
+from vms.domain.access import CALLER, OWN_USER, OWN_VIDEO, PERMITTED, SELF, parameters, permit, read, read_all
 from vms.pages import Page, Slice
 
 POINTS = 10
+
+_COLUMNS: LiteralString = "l.seq, l.user_id, l.video_id, l.point, l.created_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,12 @@ def _view_log(row: Row) -> ViewLog:
     return ViewLog(row["seq"], row["user_id"], row["video_id"], row["point"], row["created_at"])
 
 
+# The live video that the caller views, as the row that the view belongs to.
+_TARGET: LiteralString = f"""target AS (
+    SELECT v.seq, caller.seq AS owner FROM caller JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s
+)"""
+
+
 def grant(caller: Caller, video_id: int) -> bool:
     """Record that the caller views this video, with its points: one statement, hence one transaction and one round trip.
 
@@ -39,20 +49,19 @@ def grant(caller: Caller, video_id: int) -> bool:
         Unauthenticated, NotFound: the user or the video is gone since the stream began.
     """
     row = database.fetch_one(
-        f"""WITH {CALLER}, target AS (
-            SELECT v.seq FROM caller
-            JOIN video v ON v.seq = %(video_id)s AND v.corporation_id = caller.corporation_id AND NOT v.deleted
-        ), viewed AS (
-            INSERT INTO video_view_log (user_id, video_id, point) SELECT caller.seq, target.seq, {POINTS} FROM caller, target
-            ON CONFLICT ON CONSTRAINT uq_user_video_once DO UPDATE SET point = {POINTS} WHERE video_view_log.point = 0
-            RETURNING user_id
+        f"""WITH {CALLER}, {_TARGET}, viewed AS (
+            INSERT INTO video_view_log AS l (user_id, video_id, point)
+            SELECT caller.seq, target.seq, {POINTS} FROM caller, target WHERE {PERMITTED}
+            ON CONFLICT ON CONSTRAINT uq_user_video_once DO UPDATE SET point = {POINTS} WHERE l.point = 0
+            RETURNING l.user_id
         ), granted AS (
-            UPDATE "user" u SET point = u.point + {POINTS}, updated_at = now() FROM viewed WHERE u.seq = viewed.user_id
+            UPDATE "user" u SET point = u.point + {POINTS}, updated_at = now()
+            FROM viewed, caller WHERE u.seq = viewed.user_id AND {SELF}
             RETURNING u.seq
         )
-        SELECT caller.role AS caller_role, target.seq AS target, granted.seq IS NOT NULL AS granted
+        SELECT caller.role AS caller_role, target.seq AS target, target.owner, granted.seq IS NOT NULL AS granted
         FROM caller LEFT JOIN target ON true LEFT JOIN granted ON true""",
-        {**caller.parameters, "video_id": video_id},
+        {**parameters(caller), "video_id": video_id},
     )
     return bool(permit(caller, row)["granted"])
 
@@ -66,17 +75,15 @@ def log(caller: Caller, video_id: int) -> tuple[ViewLog, bool]:
     row = database.fetch_one(
         # The no-op update makes RETURNING give the standing row even if a concurrent request has only just made it; xmax is 0 only in a
         # row that this statement inserted (it is the transaction that locked or replaced a row, PostgreSQL manual 5.6).
-        f"""WITH {CALLER}, target AS (
-            SELECT v.seq FROM caller
-            JOIN video v ON v.seq = %(video_id)s AND v.corporation_id = caller.corporation_id AND NOT v.deleted
-        ), logged AS (
-            INSERT INTO video_view_log (user_id, video_id) SELECT caller.seq, target.seq FROM caller, target
-            ON CONFLICT ON CONSTRAINT uq_user_video_once DO UPDATE SET point = video_view_log.point
-            RETURNING *, xmax = 0 AS made
+        f"""WITH {CALLER}, {_TARGET}, logged AS (
+            INSERT INTO video_view_log AS l (user_id, video_id)
+            SELECT caller.seq, target.seq FROM caller, target WHERE {PERMITTED}
+            ON CONFLICT ON CONSTRAINT uq_user_video_once DO UPDATE SET point = l.point
+            RETURNING {_COLUMNS}, l.xmax = 0 AS made
         )
-        SELECT caller.role AS caller_role, target.seq AS target, logged.*
-        FROM caller LEFT JOIN target ON true LEFT JOIN logged ON true""",
-        {**caller.parameters, "video_id": video_id},
+        SELECT caller.role AS caller_role, target.seq AS target, target.owner, {_COLUMNS}, l.made
+        FROM caller LEFT JOIN target ON true LEFT JOIN logged l ON true""",
+        {**parameters(caller), "video_id": video_id},
     )
     row = permit(caller, row)
     return _view_log(row), row["made"]
@@ -89,15 +96,16 @@ def has_viewed(caller: Caller, user_id: int, video_id: int) -> bool:
         NotFound: there is no such user or video.
         Forbidden: it is another user's log, and the caller is no admin.
     """
-    row = database.fetch_one(
-        f"""WITH {CALLER}
-        SELECT caller.role AS caller_role, v.seq AS target, l.seq IS NOT NULL AS viewed FROM caller
-        LEFT JOIN "user" u ON u.seq = %(user_id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL
-        LEFT JOIN video v ON v.seq = %(video_id)s AND v.corporation_id = u.corporation_id AND NOT v.deleted
+    row = read(
+        caller,
+        "CASE WHEN u.seq IS NOT NULL THEN v.seq END AS target, l.seq IS NOT NULL AS viewed",
+        f"""LEFT JOIN "user" u ON {OWN_USER} AND u.seq = %(user_id)s
+        LEFT JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s
         LEFT JOIN video_view_log l ON l.user_id = u.seq AND l.video_id = v.seq""",
-        {**caller.parameters, "user_id": user_id, "video_id": video_id},
+        {"user_id": user_id, "video_id": video_id},
+        owner="u.seq",
     )
-    return bool(permit(caller, row, owner=user_id)["viewed"])
+    return bool(row["viewed"])
 
 
 def browse(caller: Caller, user_id: int, part: Slice) -> Page[ViewLog]:
@@ -107,14 +115,15 @@ def browse(caller: Caller, user_id: int, part: Slice) -> Page[ViewLog]:
         NotFound: the caller's corporation has no such user.
         Forbidden: it is another user's, and the caller is no admin.
     """
-    rows = database.fetch_all(
-        f"""WITH {CALLER}
-        SELECT caller.role AS caller_role, u.seq AS target, l.* FROM caller
-        LEFT JOIN "user" u ON u.seq = %(user_id)s AND u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL
+    rows = read_all(
+        caller,
+        f"u.seq AS target, {_COLUMNS}",
+        f"""LEFT JOIN "user" u ON {OWN_USER} AND u.seq = %(user_id)s
         LEFT JOIN LATERAL (
-            SELECT * FROM video_view_log WHERE user_id = u.seq AND seq < %(before)s ORDER BY seq DESC LIMIT %(limit)s
+            SELECT {_COLUMNS} FROM video_view_log l WHERE l.user_id = u.seq AND l.seq < %(before)s
+            ORDER BY l.seq DESC LIMIT %(limit)s
         ) l ON true ORDER BY l.seq DESC""",
-        {**caller.parameters, **part.parameters, "user_id": user_id},
+        {**part.parameters, "user_id": user_id},
+        owner="u.seq",
     )
-    permit(caller, rows[0] if rows else None, owner=user_id)
     return part.page(rows, _view_log)
