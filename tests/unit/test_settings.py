@@ -90,7 +90,7 @@ def test_the_largest_whole_answer_is_the_limit_and_where_it_is_buffered_one_slic
 
 def test_a_broken_value_is_not_shown_since_it_may_be_a_secret() -> None:
     with pytest.raises(SettingError) as failure:
-        read({**GOOD, "DATABASE_URL": "mysql://vms:hunter2@host/vms"})
+        read({**GOOD, "DATABASE_URL": "mysql://vms@host/vms?password=hunter2"})
     assert "hunter2" not in str(failure.value)
 
 
