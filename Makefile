@@ -81,6 +81,9 @@ run: $(RUN) ## Serve everything on http://localhost:3000 (PORT=…), with demo d
 invoke: $(RUN) ## Invoke a function: make invoke FUNCTION=plan_expiry EVENT=events/plan_expiry.json
 	@exec $(PYTHON) -m local invoke $(FUNCTION) $(EVENT)
 
+.PHONY: install
+install: $(DEV) ## Install what the tests need and the SAM CLI, into .venv; the others install it by themselves
+
 .PHONY: sam-local
 sam-local: $(DEV) ## Serve with sam local start-api in Docker, over the local PostgreSQL and S3 (PORT=…)
 	@exec $(PYTHON) -m ops.sam_local
