@@ -1,6 +1,6 @@
-"""What an operator asks of a deployed stack: bring its schema up to date, rotate the keys that sign its tokens.
+"""What an operator runs against a deployed stack: bring its schema up to date, rotate the keys that sign its tokens.
 
-Credentials and region come from where the AWS tools find theirs, AWS_ENDPOINT_URL too.
+Credentials, region and AWS_ENDPOINT_URL come from the places where the AWS tools look for them.
 """
 
 import json
@@ -8,16 +8,16 @@ import secrets
 import time
 from typing import Any
 
-# Every execution environment reads the keys anew within ten minutes (vms.keys.STALE_AFTER); seconds, with some to spare.
+# Seconds: every execution environment reads the keys anew within ten minutes (vms.keys.STALE_AFTER); 30 s of margin.
 KNOWN_AFTER = 630.0
 
 
 class DeployedError(Exception):
-    """It could not be done; the message says why."""
+    """A command failed; the message says why."""
 
 
 def migrate(stack: str) -> str:
-    """Invoke the stack's migrate function; returns its answer, JSON with the names that were applied.
+    """Invoke the stack's migrate function; returns its answer, JSON with the names of the applied files.
 
     Raises:
         DeployedError: a migration failed, or there is no such stack.
@@ -30,10 +30,11 @@ def migrate(stack: str) -> str:
 
 
 def rotate_keys(stack: str, wait: float = KNOWN_AFTER) -> str:
-    """Make a new key sign the tokens, with the one that did so far beside it for the tokens that it signed; returns the new kid.
+    """Sign tokens with a new key; returns its kid. The current key stays valid for the tokens that it signed.
 
-    The new key is published first and signs `wait` seconds later, when every function knows it: no token is refused meanwhile. Older
-    keys go. Refresh tokens live for 28 days, so a second rotation within them logs out whoever has not come back since the first.
+    The new key is published first and signs `wait` seconds later, when every function knows it, so that no token is
+    refused. Older keys are dropped. Refresh tokens live for 28 days: a second rotation within 28 days logs out the
+    users who have not come back since the first.
 
     Raises:
         DeployedError: there is no such stack.

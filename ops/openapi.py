@@ -1,7 +1,7 @@
-"""Writes functions/service/openapi.json: one document for all functions together, from their very routes.
+"""Writes functions/service/openapi.json: one document for all functions, from their routes. Run by `make openapi`.
 
-The service function cannot import its sisters on AWS, so the merged document is committed; a test fails when it is not fresh.
-Run by `make openapi`.
+On AWS the service function cannot import the other functions, so the merged document is committed; a test fails when it
+is not up to date.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "functions" / "service" / "openapi.json"
-# The stream function does without Powertools' resolver, to start faster; its two routes are described by hand.
+# The stream function does not use Powertools' resolver, to start faster; its two routes are described by hand.
 STREAM = ROOT / "functions" / "stream" / "openapi.json"
 INFO = {
     "title": "Video management server",
@@ -40,7 +40,7 @@ def load(group: str) -> ModuleType:
 
 
 def document() -> dict[str, Any]:
-    """The merged OpenAPI 3.1 document. Its server URL is relative to itself, so that it holds under any stage or domain."""
+    """The merged OpenAPI 3.1 document. Its server URL is relative, so that it is right under any stage or domain."""
     merged: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": INFO,

@@ -1,6 +1,6 @@
-"""`python -m ops.sam_local`: `sam build` and `sam local start-api`, in Docker, against the PostgreSQL and the S3 server of this machine.
+"""`python -m ops.sam_local`: `sam build` and `sam local start-api`, in Docker, over this machine's PostgreSQL and S3.
 
-The other way to run the template: AWS's own emulator of the runtime, buffered. SAM_ARGS is passed on to start-api.
+AWS's own emulator of the runtime, which answers buffered. SAM_ARGS is passed on to start-api.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from local.runner import ROOT, RunnerError, Services, locked, until_stopped
 from local.server import write_private
 
 HOST = "host.docker.internal"
-_OWN = str(Path(sys.executable).parent)  # where this environment has its sam, and its Python for the layers' builds
+_OWN = str(Path(sys.executable).parent)  # has sam, and the Python that builds the layers
 
 
 def bridge() -> str | None:
-    """This machine's address on Docker's bridge; None where Docker Desktop leads containers to the loopback by itself.
+    """This machine's address on Docker's bridge; None where Docker Desktop routes containers to the loopback itself.
 
     Raises:
         RunnerError: there is no Docker.
@@ -49,7 +49,7 @@ def _address(interface: str) -> str:
 
 
 class Gates:
-    """Lets containers reach servers that listen on the loopback alone, through ports on Docker's bridge."""
+    """Forwards ports on Docker's bridge to servers that listen on the loopback only, so that containers reach them."""
 
     def __init__(self, address: str | None) -> None:
         self.address = address

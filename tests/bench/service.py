@@ -21,6 +21,7 @@ import psycopg
 
 from tests.bench import processes
 from tests.bench.figures import Sample, percentile
+from vms import jwts
 
 ROOT = Path(__file__).parents[2]
 # Seconds that each run of a cell takes, how often it is repeated, and how long it is warmed up before.

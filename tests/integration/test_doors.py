@@ -94,7 +94,7 @@ def test_a_missing_or_broken_setting_stops_the_function_at_init(
 
 def test_a_function_without_its_migrations_says_so(setting: Callable[[str, str], None], tmp_path: Path) -> None:
     setting("MIGRATIONS_DIR", str(tmp_path / "none"))
-    with pytest.raises(SettingError, match="MIGRATIONS_DIR is not a directory"):
+    with pytest.raises(SettingError, match="MIGRATIONS_DIR must be a directory"):
         load("migrate").lambda_handler({}, context())
 
 

@@ -1,8 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from vms.settings import MIB, SettingError, parse_jwt_keys, read, read_stream
+from ops import readme
+from vms.settings import MIB, TABLE, Setting, SettingError, parse_jwt_keys, read, read_stream
+
+ROOT = Path(__file__).parents[2]
 
 GOOD = {"DATABASE_URL": "postgresql://vms:x@127.0.0.1:5432/vms", "JWT_KEYS": "/keys.json"}
 GOOD_STREAM = {"VIDEO_BUCKET": "videos"}
@@ -75,13 +79,37 @@ def test_a_broken_key_set_is_refused_and_not_shown(text: str) -> None:
     assert "short" not in str(failure.value)
 
 
-def test_the_readme_names_every_setting() -> None:
-    root = Path(__file__).parents[2]
-    source = (root / "layers/vms/vms/settings.py").read_text("utf-8")
-    names = {part.split('"')[0] for part in source.split('environment, "')[1:]} | {
-        "AWS_ENDPOINT_URL_S3",
-        "MIGRATIONS_DIR",
-    }
-    readme = (root / "README.md").read_text("utf-8")
-    assert names
-    assert not {name for name in names if f"`{name}`" not in readme}
+def test_the_largest_whole_answer_is_the_limit_and_where_it_is_buffered_one_slice() -> None:
+    assert read_stream(GOOD_STREAM).whole_limit == 0
+    assert read_stream({**GOOD_STREAM, "STREAM_MAX_BYTES": "1000"}).whole_limit == 1000
+    buffered = {**GOOD_STREAM, "STREAM_MODE": "buffered"}
+    assert read_stream(buffered).whole_limit == 4 * MIB
+    assert read_stream({**buffered, "STREAM_MAX_BYTES": "1000"}).whole_limit == 1000
+    assert read_stream({**buffered, "STREAM_MAX_BYTES": str(200 * MIB)}).whole_limit == 4 * MIB
+
+
+def test_a_broken_value_is_not_shown_since_it_may_be_a_secret() -> None:
+    with pytest.raises(SettingError) as failure:
+        read({**GOOD, "DATABASE_URL": "mysql://vms@host/vms?password=hunter2"})
+    assert "hunter2" not in str(failure.value)
+
+
+@pytest.mark.parametrize("setting", TABLE, ids=lambda setting: setting.name)
+def test_a_default_is_allowed_and_the_functions_that_use_a_setting_exist(setting: Setting[Any]) -> None:
+    _, parse = setting.form
+    if setting.default not in {None, ""}:
+        assert parse(str(setting.default)) == setting.default
+    assert setting.used_by == "all" or {
+        (ROOT / "functions" / name).is_dir() for name in setting.used_by.split(", ")
+    } == {True}
+
+
+def test_a_setting_is_in_the_table_once() -> None:
+    names = [setting.name for setting in TABLE]
+    assert len(names) == len(set(names))
+    assert {"DATABASE_URL", "VIDEO_BUCKET", "MIGRATIONS_DIR"} <= set(names)
+
+
+def test_the_readme_has_the_table_of_the_settings() -> None:
+    found = (ROOT / "README.md").read_text("utf-8")
+    assert found == readme.text(found), "run `make readme`"

@@ -1,6 +1,7 @@
 """Every setting, read from the environment in this one place, typed and checked once when the function starts.
 
-A missing or broken setting raises `SettingError` whose one line names it; the function then does not start. README.md lists them.
+A missing or broken setting raises `SettingError`; its one line names the setting, and the function does not start.
+`TABLE` lists all of them; the table in README.md is written from it by `make readme`.
 """
 
 import json
@@ -9,42 +10,133 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 MIB = 1024 * 1024
 
 
 class SettingError(Exception):
-    """A setting is missing or broken; the message names it and never shows a secret's value."""
+    """A setting is missing or broken; the message names it and never shows a value, which may be a secret."""
 
 
-def _text(environment: Mapping[str, str], name: str, default: str | None = None) -> str:
-    value = environment.get(name, "") or default
-    if value is None:
-        raise SettingError(f"setting {name} is missing")
-    return value
+# What completes "must be …", and a parser that raises ValueError for anything else.
+type Form[T] = tuple[str, Callable[[str], T]]
 
 
-def _number[N: (int, float)](
-    environment: Mapping[str, str], name: str, default: N, least: N, most: N, read: Callable[[str], N]
-) -> N:
-    raw = environment.get(name, "")
-    if not raw:
-        return default
-    try:
+class Setting[T](NamedTuple):
+    """One environment variable. A `default` of None means that it must be set; an empty variable counts as not set."""
+
+    name: str
+    form: Form[T]
+    default: T | None
+    used_by: str  # the functions, as directories below functions/
+    says: str
+
+    def read(self, environment: Mapping[str, str]) -> T:
+        """The variable's value, or the default. Raises `SettingError`."""
+        raw = environment.get(self.name, "")
+        if not raw:
+            if self.default is None:
+                raise SettingError(f"setting {self.name} is missing")
+            return self.default
+        must_be, parse = self.form
+        try:
+            return parse(raw)
+        except ValueError:
+            raise SettingError(f"setting {self.name} must be {must_be}") from None
+
+
+def _one_of(*values: str) -> Form[str]:
+    def parse(raw: str) -> str:
+        if raw not in values:
+            raise ValueError
+        return raw
+
+    return " or ".join(f"`{value}`" for value in values), parse
+
+
+def _number[N: (int, float)](read: Callable[[str], N], least: N, most: N) -> Form[N]:
+    def parse(raw: str) -> N:
         value = read(raw)
-    except ValueError:
-        raise SettingError(f"setting {name} must be a number, not {raw!r}") from None
-    if not least <= value <= most:
-        raise SettingError(f"setting {name} must be between {least} and {most}, not {raw}")
-    return value
+        if not least <= value <= most:
+            raise ValueError
+        return value
+
+    return f"{least:.16g} to {most:.16g}", parse
 
 
-def _switch(environment: Mapping[str, str], name: str) -> bool:
-    raw = environment.get(name, "") or "false"
-    if raw not in {"true", "false"}:
-        raise SettingError(f"setting {name} must be true or false, not {raw!r}")
-    return raw == "true"
+def _database_url(raw: str) -> str:
+    parts = urlsplit(raw)
+    if parts.scheme not in {"postgresql", "postgres"} or not parts.hostname or not parts.path.strip("/"):
+        raise ValueError
+    return raw
+
+
+def _http_url(raw: str) -> str:
+    parts = urlsplit(raw)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError
+    return raw.rstrip("/")
+
+
+def _directory(raw: str) -> Path:
+    if not Path(raw).is_dir():
+        raise ValueError
+    return Path(raw)
+
+
+_TEXT = ("text", str)
+_ENDPOINT = ("an http or https URL", _http_url)
+_DATABASE_URL = ("`postgresql://user@host:5432/database`", _database_url)
+_S3_SECONDS = _number(float, 0.05, 60.0)
+_UP_TO_A_DAY = _number(int, 1, 86_400)
+
+# One row a setting, which the formatter would spread over up to seven lines.
+# fmt: off
+DATABASE_URL = Setting("DATABASE_URL", _DATABASE_URL, None, "all", "PostgreSQL; on AWS with `?sslmode=verify-full`")
+DATABASE_IAM_AUTH = Setting("DATABASE_IAM_AUTH", _one_of("false", "true"), "false", "all",
+    "`true`: connect with an RDS IAM token instead of a password")
+DATABASE_CONNECT_TIMEOUT_SECONDS = Setting(
+    "DATABASE_CONNECT_TIMEOUT_SECONDS", _number(int, 1, 30), 5, "all", "wait for the database before 503")
+JWT_KEYS = Setting("JWT_KEYS", _TEXT, None, "all",
+    'the signing keys: ARN of a secret, path of a file, or the JSON itself: `{"current": "k1", "k1": "…"}`')
+JWT_ISSUER = Setting("JWT_ISSUER", _TEXT, "vms", "all", "`iss` of the tokens")
+JWT_AUDIENCE = Setting("JWT_AUDIENCE", _TEXT, "vms", "all", "`aud` of the tokens")
+BCRYPT_COST = Setting("BCRYPT_COST", _number(int, 4, 16), 12, "auth, corporations, users",
+    "work of one password hash: 12 takes about 0.25 s of a core, each step doubles it")
+ACCESS_TOKEN_SECONDS = Setting("ACCESS_TOKEN_SECONDS", _UP_TO_A_DAY, 900, "auth, tokens", "life of an access token")
+REFRESH_TOKEN_SECONDS = Setting("REFRESH_TOKEN_SECONDS", _number(int, 1, 31_536_000), 2_419_200, "auth, tokens",
+    "life of a refresh token (28 days)")
+REFRESH_REUSE_SECONDS = Setting("REFRESH_REUSE_SECONDS", _number(int, 0, 300), 10, "tokens",
+    "a used refresh token is taken again for so long, since two tabs may send the same one")
+PLAYBACK_TOKEN_SECONDS = Setting("PLAYBACK_TOKEN_SECONDS", _UP_TO_A_DAY, 14_400, "videos",
+    "life of a playback URL (4 hours)")
+LOGIN_ATTEMPTS = Setting("LOGIN_ATTEMPTS", _number(int, 1, 1_000_000), 10, "auth",
+    "failed log-ins for an e-mail address from one IP address before 429; ten times as many from all together")
+LOGIN_WINDOW_SECONDS = Setting("LOGIN_WINDOW_SECONDS", _UP_TO_A_DAY, 900, "auth", "period in which they are counted")
+VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "stream", "S3 bucket of the files")
+AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "stream", "S3 server other than AWS's")
+AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "stream", "the same, if the one above is not set")
+AWS_REGION = Setting("AWS_REGION", _TEXT, "", "all", "region; Lambda sets it")
+AWS_DEFAULT_REGION = Setting("AWS_DEFAULT_REGION", _TEXT, "us-east-1", "all", "region, if the one above is not set")
+STREAM_MODE = Setting("STREAM_MODE", _one_of("stream", "buffered"), "stream", "stream",
+    "`buffered` where the platform cannot stream a response")
+STREAM_SLICE_BYTES = Setting("STREAM_SLICE_BYTES", _number(int, 0, 200 * MIB), 0, "stream",
+    "most bytes of one slice; 0: 6 MiB streamed (AWS sends so much unthrottled), 4 MiB buffered")
+STREAM_MAX_BYTES = Setting("STREAM_MAX_BYTES", _number(int, 0, 2**40), 0, "stream",
+    "largest file sent without a Range, 413 above it; 0: any. 200 MiB in `template.yaml`, the limit of AWS")
+STREAM_STALL_SECONDS = Setting("STREAM_STALL_SECONDS", _number(float, 1.0, 900.0), 60.0, "stream",
+    "a stream is cut when its client has read nothing for so long")
+S3_CONNECT_TIMEOUT_SECONDS = Setting("S3_CONNECT_TIMEOUT_SECONDS", _S3_SECONDS, 2.0, "stream", "connect to S3")
+S3_FIRST_BYTE_TIMEOUT_SECONDS = Setting("S3_FIRST_BYTE_TIMEOUT_SECONDS", _S3_SECONDS, 5.0, "stream",
+    "wait for S3 to answer")
+S3_IDLE_TIMEOUT_SECONDS = Setting("S3_IDLE_TIMEOUT_SECONDS", _S3_SECONDS, 10.0, "stream", "wait for its next bytes")
+MIGRATIONS_DIR = Setting("MIGRATIONS_DIR", ("a directory", _directory), None, "migrate",
+    "where the SQL files are (`sql/migrations`)")
+# fmt: on
+
+TABLE: tuple[Setting[Any], ...] = tuple(value for value in list(globals().values()) if isinstance(value, Setting))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +152,8 @@ class Settings:
     bcrypt_cost: int
     access_token_seconds: int
     refresh_token_seconds: int
-    playback_token_seconds: int
     refresh_reuse_seconds: int
+    playback_token_seconds: int
     login_attempts: int
     login_window_seconds: int
     region: str
@@ -76,77 +168,61 @@ class StreamSettings:
     buffered: bool
     slice_bytes: int
     max_bytes: int
+    stall_seconds: float
     connect_timeout: float
     first_byte_timeout: float
     idle_timeout: float
 
     @property
     def whole_limit(self) -> int:
-        """The largest file to send without a Range, in bytes; 0 for any."""
-        return min(self.max_bytes or self.slice_bytes, self.slice_bytes) if self.buffered else self.max_bytes
+        """The largest file to send without a Range, in bytes; 0 for any. A buffered answer holds one slice at most."""
+        if self.buffered:
+            return min(self.max_bytes or self.slice_bytes, self.slice_bytes)
+        return self.max_bytes
 
     @property
     def range_limit(self) -> int:
-        """The most bytes of a range in one answer, a multiple of 1 MiB where it is over that; 0 for all that is asked for."""
+        """The most bytes of a range in one answer, whole MiB if it is that much; 0 for all that is asked for."""
         limit = self.whole_limit
         return limit // MIB * MIB or limit
 
 
 def read(environment: Mapping[str, str]) -> Settings:
-    """Read and check the settings that all functions share.
-
-    Raises:
-        SettingError: one of them is missing or broken.
-    """
-    url = _text(environment, "DATABASE_URL")
-    parts = urlsplit(url)
-    if parts.scheme not in {"postgresql", "postgres"} or not parts.hostname or not parts.path.strip("/"):
-        raise SettingError("setting DATABASE_URL must look like postgresql://user@host:5432/database")
+    """Read and check the settings that all functions share. Raises `SettingError`."""
     return Settings(
-        database_url=url,
-        database_iam_auth=_switch(environment, "DATABASE_IAM_AUTH"),
-        database_connect_timeout=_number(environment, "DATABASE_CONNECT_TIMEOUT_SECONDS", 5, 1, 30, int),
-        jwt_keys=_text(environment, "JWT_KEYS"),
-        jwt_issuer=_text(environment, "JWT_ISSUER", "vms"),
-        jwt_audience=_text(environment, "JWT_AUDIENCE", "vms"),
-        bcrypt_cost=_number(environment, "BCRYPT_COST", 12, 4, 16, int),
-        access_token_seconds=_number(environment, "ACCESS_TOKEN_SECONDS", 900, 1, 86_400, int),
-        refresh_token_seconds=_number(environment, "REFRESH_TOKEN_SECONDS", 2_419_200, 1, 31_536_000, int),
-        playback_token_seconds=_number(environment, "PLAYBACK_TOKEN_SECONDS", 14_400, 1, 86_400, int),
-        refresh_reuse_seconds=_number(environment, "REFRESH_REUSE_SECONDS", 10, 0, 300, int),
-        login_attempts=_number(environment, "LOGIN_ATTEMPTS", 10, 1, 1_000_000, int),
-        login_window_seconds=_number(environment, "LOGIN_WINDOW_SECONDS", 900, 1, 86_400, int),
-        region=_text(environment, "AWS_REGION", environment.get("AWS_DEFAULT_REGION") or "us-east-1"),
+        database_url=DATABASE_URL.read(environment),
+        database_iam_auth=DATABASE_IAM_AUTH.read(environment) == "true",
+        database_connect_timeout=DATABASE_CONNECT_TIMEOUT_SECONDS.read(environment),
+        jwt_keys=JWT_KEYS.read(environment),
+        jwt_issuer=JWT_ISSUER.read(environment),
+        jwt_audience=JWT_AUDIENCE.read(environment),
+        bcrypt_cost=BCRYPT_COST.read(environment),
+        access_token_seconds=ACCESS_TOKEN_SECONDS.read(environment),
+        refresh_token_seconds=REFRESH_TOKEN_SECONDS.read(environment),
+        refresh_reuse_seconds=REFRESH_REUSE_SECONDS.read(environment),
+        playback_token_seconds=PLAYBACK_TOKEN_SECONDS.read(environment),
+        login_attempts=LOGIN_ATTEMPTS.read(environment),
+        login_window_seconds=LOGIN_WINDOW_SECONDS.read(environment),
+        region=AWS_REGION.read(environment) or AWS_DEFAULT_REGION.read(environment),
     )
 
 
 def read_stream(environment: Mapping[str, str]) -> StreamSettings:
-    """Read and check the stream function's own settings.
-
-    The slice defaults to the part of a response that AWS sends unthrottled (6 MiB), and to what fits a buffered answer (4 MiB).
-
-    Raises:
-        SettingError: one of them is missing or broken.
-    """
-    mode = _text(environment, "STREAM_MODE", "stream")
-    if mode not in {"stream", "buffered"}:
-        raise SettingError(f"setting STREAM_MODE must be stream or buffered, not {mode!r}")
+    """Read and check the stream function's own settings. Raises `SettingError`."""
     # sam local answers only buffered responses, whatever the template says.
-    buffered = mode == "buffered" or environment.get("AWS_SAM_LOCAL") == "true"
+    buffered = STREAM_MODE.read(environment) == "buffered" or environment.get("AWS_SAM_LOCAL") == "true"
     most = 4 * MIB if buffered else 200 * MIB
-    slice_bytes = _number(environment, "STREAM_SLICE_BYTES", 0, 0, 200 * MIB, int)
-    endpoint_url = environment.get("AWS_ENDPOINT_URL_S3", "") or environment.get("AWS_ENDPOINT_URL", "")
-    if endpoint_url and (urlsplit(endpoint_url).scheme not in {"http", "https"} or not urlsplit(endpoint_url).hostname):
-        raise SettingError("setting AWS_ENDPOINT_URL_S3 must be an http or https URL")
+    slice_bytes = STREAM_SLICE_BYTES.read(environment) or (4 if buffered else 6) * MIB
     return StreamSettings(
-        bucket=_text(environment, "VIDEO_BUCKET"),
-        endpoint_url=endpoint_url.rstrip("/"),
+        bucket=VIDEO_BUCKET.read(environment),
+        endpoint_url=AWS_ENDPOINT_URL_S3.read(environment) or AWS_ENDPOINT_URL.read(environment),
         buffered=buffered,
-        slice_bytes=min(slice_bytes or (4 if buffered else 6) * MIB, most),
-        max_bytes=_number(environment, "STREAM_MAX_BYTES", 0, 0, 2**40, int),
-        connect_timeout=_number(environment, "S3_CONNECT_TIMEOUT_SECONDS", 2.0, 0.05, 60.0, float),
-        first_byte_timeout=_number(environment, "S3_FIRST_BYTE_TIMEOUT_SECONDS", 5.0, 0.05, 60.0, float),
-        idle_timeout=_number(environment, "S3_IDLE_TIMEOUT_SECONDS", 10.0, 0.05, 60.0, float),
+        slice_bytes=min(slice_bytes, most),
+        max_bytes=STREAM_MAX_BYTES.read(environment),
+        stall_seconds=STREAM_STALL_SECONDS.read(environment),
+        connect_timeout=S3_CONNECT_TIMEOUT_SECONDS.read(environment),
+        first_byte_timeout=S3_FIRST_BYTE_TIMEOUT_SECONDS.read(environment),
+        idle_timeout=S3_IDLE_TIMEOUT_SECONDS.read(environment),
     )
 
 
@@ -175,11 +251,8 @@ def settings() -> Settings:
 
 
 def migrations_directory() -> Path:
-    """Where the migrations lie in this function. Raises `SettingError`."""
-    directory = Path(_text(os.environ, "MIGRATIONS_DIR"))
-    if not directory.is_dir():
-        raise SettingError(f"setting MIGRATIONS_DIR is not a directory: {directory}")
-    return directory
+    """Where the migrations are in this function. Raises `SettingError`."""
+    return MIGRATIONS_DIR.read(os.environ)
 
 
 @cache
