@@ -19,10 +19,13 @@ import pytest
 
 from local.s3 import S3
 from tests.e2e.clients import Company, add_member, expect
-from tests.e2e.conftest import Service
 from tests.e2e.test_stream import FILM, bucket, put
+from tests.environment import of_child
+from tests.service import Service
 
 __all__ = ["bucket"]
+
+pytestmark = pytest.mark.transports("over_http")
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -97,7 +100,12 @@ def browsing(url: str, profile: Path) -> Iterator[None]:
     """Chromium, headless, at this URL; it and all of its processes end with the block."""
     with (profile.with_suffix(".log")).open("wb") as log:
         process = subprocess.Popen(
-            command(profile, url), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command(profile, url),
+            env=of_child(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         yield
@@ -139,6 +147,7 @@ def test_a_browser_plays_a_film_seeks_to_its_middle_and_reaches_its_end(
 def test_a_browser_shows_the_documentation_of_every_route(service: Service, tmp_path: Path) -> None:
     shown = subprocess.run(
         command(tmp_path / "profile", "--virtual-time-budget=15000", "--dump-dom", f"{service.url}/docs"),
+        env=of_child(),
         capture_output=True,
         text=True,
         timeout=120,
