@@ -4,6 +4,7 @@
 .SUFFIXES:
 SHELL := /bin/bash
 export LC_ALL ?= C.UTF-8
+unexport PYTHONHOME PYTHONPATH
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -61,6 +62,14 @@ invoke: $(RUN) ## Invoke a function: make invoke FUNCTION=plan_expiry EVENT=even
 test: $(DEV) $(RUNTIMES) ## Run all tests; what is skipped is printed with its reason
 	@exec $(PYTHON) -m pytest
 
+.PHONY: unit
+unit: $(DEV) ## Run the tests that need no server, in seconds
+	@exec $(PYTHON) -m pytest tests/unit
+
+.PHONY: test-remote
+test-remote: $(DEV) ## The end-to-end tests against a service elsewhere: make test-remote API_URL=https://… [ENV_FILE=.local/env]
+	@exec $(PYTHON) -m pytest tests/e2e --api-url="$(API_URL)" $(if $(ENV_FILE),--env-file="$(ENV_FILE)")
+
 .PHONY: migrate
 migrate: $(RUN) ## Bring a deployed stack's schema up to date: make migrate STACK=vms-prod
 	@exec $(PYTHON) -m ops migrate $(STACK)
@@ -87,11 +96,11 @@ sam-local: $(DEV) ## Build with sam and serve with sam local start-api, in Docke
 
 .PHONY: test-sam-local
 test-sam-local: $(DEV) ## The end-to-end tests over sam local
-	@TEST_SAM_LOCAL=1 exec $(PYTHON) -m pytest tests/sam_local
+	@exec $(PYTHON) -m pytest tests/sam_local --sam-local
 
 .PHONY: test-emulator
-test-emulator: $(DEV) $(EMULATOR)/.installed ## Deploy to an emulator of AWS (AWS_ENDPOINT_URL, or one of its own) and test there
-	@TEST_EMULATOR=1 exec $(PYTHON) -m pytest tests/emulator
+test-emulator: $(DEV) $(EMULATOR)/.installed ## Deploy to an emulator of AWS (EMULATOR_ENDPOINT=…, or one of its own) and test there
+	@exec $(PYTHON) -m pytest tests/emulator --emulator --emulator-endpoint="$(EMULATOR_ENDPOINT)" --emulator-database="$(EMULATOR_DATABASE)"
 
 .PHONY: check
 check: $(DEV) $(RUNTIMES) ## Formatting, lint, types, the template, and the tests with coverage

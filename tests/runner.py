@@ -111,7 +111,7 @@ def template_served(
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            env=environment.of_child(**settings, WORKERS=json.dumps(dict(workers))),
+            env=environment.of_child(**settings, WORKERS=json.dumps(dict(workers)), LOG="raw"),
         )
     assert process.stdin is not None
     try:

@@ -22,6 +22,7 @@ from tests import environment
 from tests.bench import processes
 from tests.bench.figures import Sample, percentile
 from tests.runner import Runner
+from vms import jwts
 
 ROOT = Path(__file__).parents[2]
 # Seconds that each run of a cell takes, how often it is repeated, and how long it is warmed up before.
@@ -158,8 +159,6 @@ class Service:
 
     def found(self, name: str, users: int, *, role: str = "guest") -> tuple[int, list[Person]]:
         """Make a corporation with so many users, who share one password; returns its id and them. The first is an admin."""
-
-        from vms import jwts  # it reads its settings, which __init__ has set
 
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()
         corporation = self.value("INSERT INTO corporation (name, plan_type) VALUES (%s, 'PAID') RETURNING seq", name)
