@@ -1,4 +1,7 @@
-"""The real awslambdaric, in this process and in its own: the installed release, and older ones beside it (`make` fetches them)."""
+"""Handlers under the real awslambdaric, Lambda's runtime client for Python: the installed release and the older ones that Lambda may run.
+
+In this process, or in one of its own. `python -m tests.awslambdaric_releases` fetches the older ones, as tests/awslambdaric/ pins them.
+"""
 
 import http.client
 import json

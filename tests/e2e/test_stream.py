@@ -8,41 +8,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import quote
 
 import httpx
 import pytest
 
 from local.s3 import S3
 from tests.e2e.clients import Company, Person, add_member, expect, found_company, problem, unique
+from tests.e2e.films import FILM, put
 from tests.service import Service
 
-FILM = (Path(__file__).parents[1] / "data" / "colours.mp4").read_bytes()
 MIB = 1024 * 1024
 # What takes a server: many clients at once, sockets, other processes.
 over_http = pytest.mark.transports("over_http")
-
-
-@pytest.fixture(scope="module")
-def bucket(service: Service) -> S3:
-    found = service.environment
-    if "AWS_ENDPOINT_URL_S3" not in found:
-        pytest.skip("no env file names a bucket (--env-file): there is nowhere to put objects")
-    return S3(
-        found["AWS_ENDPOINT_URL_S3"],
-        found["AWS_ACCESS_KEY_ID"],
-        found["AWS_SECRET_ACCESS_KEY"],
-        found["AWS_REGION"],
-        found["VIDEO_BUCKET"],
-        Path(),
-        0,
-    )
-
-
-def put(bucket: S3, body: bytes, key: str | None = None) -> str:
-    key = key or f"tests/{unique('object')}.mp4"
-    assert bucket.request("PUT", quote(key, safe="/-._~"), body, content_type="video/mp4").status == 200
-    return key
 
 
 @pytest.fixture(scope="module")
