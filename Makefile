@@ -99,13 +99,21 @@ clean: $(RUN) ## Delete the local data (.local/), and stop what a killed runner 
 test: $(DEV) $(RUNTIMES) ## Run all tests; what is skipped is printed with its reason
 	@exec $(PYTHON) -m pytest
 
+.PHONY: unit
+unit: $(DEV) ## Run the tests that need no server, in seconds
+	@exec $(PYTHON) -m pytest tests/unit
+
+.PHONY: test-remote
+test-remote: $(DEV) ## Run the end-to-end tests against a service elsewhere: API_URL=https://… [ENV_FILE=.local/env]
+	@exec $(PYTHON) -m pytest tests/e2e --api-url="$(API_URL)" $(if $(ENV_FILE),--env-file="$(ENV_FILE)")
+
 .PHONY: test-emulator
-test-emulator: $(DEV) $(EMULATOR)/.installed ## Deploy to an emulator of AWS (AWS_ENDPOINT_URL, or its own) and test
-	@TEST_EMULATOR=1 exec $(PYTHON) -m pytest tests/emulator
+test-emulator: $(DEV) $(EMULATOR)/.installed ## Deploy to an emulator of AWS (EMULATOR_ENDPOINT=…, or its own) and test
+	@exec $(PYTHON) -m pytest tests/emulator --emulator --emulator-endpoint="$(EMULATOR_ENDPOINT)" --emulator-database="$(EMULATOR_DATABASE)"
 
 .PHONY: test-sam-local
 test-sam-local: $(DEV) ## Run the end-to-end tests over sam local
-	@TEST_SAM_LOCAL=1 exec $(PYTHON) -m pytest tests/sam_local
+	@exec $(PYTHON) -m pytest tests/sam_local --sam-local
 
 .PHONY: check
 check: $(DEV) $(RUNTIMES) secrets ## Formatting, lint, types, spelling, secrets, the template, all tests with coverage

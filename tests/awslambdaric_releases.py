@@ -1,4 +1,7 @@
-"""The real awslambdaric, in this process and in its own: the installed release, and older ones beside it (`make` fetches them)."""
+"""Handlers under the real awslambdaric, Lambda's runtime client for Python: the installed release and the older ones that Lambda may run.
+
+In this process, or in one of its own. `python -m tests.awslambdaric_releases` fetches the older ones, as tests/awslambdaric/ pins them.
+"""
 
 import http.client
 import json
@@ -16,11 +19,10 @@ from typing import Any, Protocol, Self
 import pytest
 from awslambdaric import bootstrap, lambda_runtime_client
 
+from tests.environment import of_child, of_installer
 from tests.recorded_runtime_api import PREFIX, Invocation, RuntimeApi
 
 ROOT = Path(__file__).parents[1]
-# What a Python needs of its environment to run at all.
-PROCESS = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
 INSTALLED = "installed"
 # The installed release on the pure Python client that the local runner brings along for systems without a compiled one.
 STAND_IN = "stand-in"
@@ -50,7 +52,7 @@ def fetch(release: str) -> Path:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
         command += ["--only-binary", ":all:", "--python-version", f"{python[0]}.{python[1]}"]
         command += ["--target", f"{scratch}/new", "--require-hashes", "-r", str(_PINS / f"{release}.txt")]
-        subprocess.run(command, timeout=120, check=True)
+        subprocess.run(command, env=of_installer(), timeout=120, check=True)
         if python != sys.version_info[:2]:
             for compiled in fetch(_CLIENT_OF[release]).glob("runtime_client*"):
                 shutil.copy(compiled, f"{scratch}/new")
@@ -79,14 +81,13 @@ class Worker:
         self.api = RuntimeApi()
         self.release = release
         python_path = [*([release] if release else []), *path, ROOT / "layers" / "vms"]
-        environment = {
-            **PROCESS,
-            "PYTHONPATH": os.pathsep.join(str(entry) for entry in python_path),
-            "AWS_LAMBDA_RUNTIME_API": self.api.address,
-            "AWS_LAMBDA_LOG_FORMAT": "JSON",
-            "AWS_LAMBDA_LOG_LEVEL": "INFO",
-            "AWS_LAMBDA_FUNCTION_NAME": "test",
-        }
+        environment = of_child(
+            PYTHONPATH=os.pathsep.join(str(entry) for entry in python_path),
+            AWS_LAMBDA_RUNTIME_API=self.api.address,
+            AWS_LAMBDA_LOG_FORMAT="JSON",
+            AWS_LAMBDA_LOG_LEVEL="INFO",
+            AWS_LAMBDA_FUNCTION_NAME="test",
+        )
         self.log = directory / "log"
         with self.log.open("wb") as log:
             command = [sys.executable, "-m", "awslambdaric", handler]

@@ -1,62 +1,49 @@
-"""An httpx transport that calls the functions' handlers in this process, with the events that API Gateway would make.
+"""An httpx transport that calls the functions' handlers in this process, with the events that the local runner would make.
 
 So one suite of contract tests runs both over HTTP and, for coverage and for counting SQL, without a server.
 """
 
 import base64
 import importlib.util
-import re
 import sys
 import uuid
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qsl, unquote
 
 import httpx
-import yaml
+import pytest
 
+from local import gateway, template
+from local.routing import Router
 from vms.responses import Streamed
 
 ROOT = Path(__file__).parents[1]
 
-type Handler = Callable[[dict[str, Any], Any], Any]
 
-
-class _Loader(yaml.SafeLoader):
-    """Reads a template's short intrinsics (!Ref, !Sub …) as plain values: only routes are wanted here."""
-
-
-def _plain(loader: yaml.SafeLoader, _tag: str, node: yaml.Node) -> object:
-    if isinstance(node, yaml.ScalarNode):
-        return loader.construct_scalar(node)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    assert isinstance(node, yaml.MappingNode)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_multi_constructor("!", _plain)
-
-
-def template() -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    return parsed
+@cache
+def served() -> template.Template:
+    """The project's template, as the local runner reads it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", template.REGION)  # the reader would set it for good
+        return template.load(ROOT / "template.yaml")
 
 
 @cache
 def routes() -> dict[tuple[str, str], str]:
     """(method, path) → the function's directory, from template.yaml."""
-    found = {}
-    for resource in template()["Resources"].values():
-        if resource["Type"] == "AWS::Serverless::Function":
-            for event in (resource["Properties"].get("Events") or {}).values():
-                if event["Type"] == "Api":
-                    key = (event["Properties"]["Method"].upper(), event["Properties"]["Path"])
-                    found[key] = Path(resource["Properties"]["CodeUri"]).name
-    return found
+    found = served()
+    return {
+        (route.method, route.path): found.functions[route.function].directory.name
+        for route in found.routes
+        if route.mock is None
+    }
+
+
+@cache
+def _router() -> Router:
+    return Router(served().routes)
 
 
 def load(group: str) -> ModuleType:
@@ -95,26 +82,15 @@ def context() -> Any:
     )
 
 
-def _match(method: str, path: str) -> tuple[str, str, dict[str, str]] | None:
-    """The most specific resource of this path: its group, its template, its decoded variables."""
-    for (candidate, resource), group in sorted(routes().items(), key=lambda item: item[0][1].count("{")):
-        pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(resource))
-        found = re.fullmatch(pattern, path)
-        if candidate == method and found:
-            return group, resource, {name: unquote(value) for name, value in found.groupdict().items()}
-    return None
-
-
 class InProcess(httpx.BaseTransport):
     """Answers each request by the handler of its route."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        path = request.url.raw_path.decode().partition("?")[0]
-        match = _match(request.method, path)
-        if match is None:
-            return httpx.Response(404, json={"type": "urn:vms:error:not-found"})
-        group, resource, variables = match
-        answer = load(group).lambda_handler(event(request, resource, variables), context())
+        asked = event(request)
+        if asked is None:
+            return httpx.Response(404)
+        group = routes()[asked["httpMethod"], asked["resource"]]
+        answer = load(group).lambda_handler(asked, context())
         if isinstance(answer, Streamed):
             try:
                 body_bytes = (answer.first or b"") + b"".join(answer.chunks)
@@ -128,33 +104,16 @@ class InProcess(httpx.BaseTransport):
         return httpx.Response(answer["statusCode"], headers=headers, content=content)
 
 
-def event(request: httpx.Request, resource: str, variables: dict[str, str]) -> dict[str, Any]:
-    """An API Gateway REST proxy event, payload version 1.0."""
-    query = parse_qsl(request.url.query.decode(), keep_blank_values=True)
-    body = request.read()
-    multi_query: dict[str, list[str]] = {}
-    for name, value in query:
-        multi_query.setdefault(name, []).append(value)
-    path = unquote(request.url.raw_path.decode().partition("?")[0])
-    return {
-        "resource": resource,
-        "path": path,
-        "httpMethod": request.method,
-        "headers": dict(request.headers),
-        "multiValueHeaders": {name: [value] for name, value in request.headers.items()},
-        "queryStringParameters": dict(query) or None,
-        "multiValueQueryStringParameters": multi_query or None,
-        "pathParameters": variables or None,
-        "stageVariables": None,
-        "requestContext": {
-            "requestId": str(uuid.uuid4()),
-            "stage": "prod",
-            "path": path,
-            "resourcePath": resource,
-            "httpMethod": request.method,
-            "domainName": "localhost",
-            "identity": {"sourceIp": "127.0.0.1"},
-        },
-        "body": base64.b64encode(body).decode() if body else None,
-        "isBase64Encoded": bool(body),
-    }
+def event(request: httpx.Request) -> dict[str, Any] | None:
+    """The event that the request's function gets; None where the template has no such route."""
+    asked = gateway.Request(
+        method=request.method,
+        target=request.url.raw_path,
+        headers=request.headers.raw,
+        body=request.read(),
+        source_ip="127.0.0.1",
+        request_id=str(uuid.uuid4()),
+        trace_id="Root=1-00000000-000000000000000000000000",
+    )
+    route, variables = _router().find(asked.method, asked.path)
+    return gateway.event(asked, route, variables, served()) if route else None

@@ -1,4 +1,4 @@
-"""Lambda's Runtime API for tests: gives events to a runtime, one at a time, and keeps the very bytes of what it posts.
+"""A Runtime API server for tests: gives events to a real runtime client, one at a time, and records the raw bytes of what it posts.
 
 Written from the public documentation alone, and apart from the local runner's, so that neither proves only itself:
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html

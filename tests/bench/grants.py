@@ -6,6 +6,7 @@ import sys
 import time
 
 from tests.bench.service import REPEATS, ROOT, SECONDS, Service
+from tests.environment import of_child
 
 # Videos that each process has for its viewer: more than it can watch within a run.
 _WATCHED = 20_000
@@ -22,6 +23,11 @@ def measure(service: Service, connections: int) -> list[float]:
             subprocess.Popen(
                 [sys.executable, "-m", "tests.bench.grants"],
                 cwd=ROOT,
+                env=of_child(
+                    **service.environment,
+                    JWT_KEYS=str(service.directory / "jwt-keys.json"),
+                    BENCH_SECONDS=str(SECONDS),
+                ),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )

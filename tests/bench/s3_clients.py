@@ -95,23 +95,23 @@ def main() -> None:
     """Measure all clients in turn, and print the table."""
     from local import s3  # not above: it brings botocore along, whose import is part of what is measured
     from tests.bench.figures import table
+    from tests.environment import of_child
 
     with tempfile.TemporaryDirectory() as directory, s3.start(Path(directory)) as server:
         for _ in range(50):  # the server answers before its first volume takes writes
             if server.request("PUT", KEY, os.urandom(SIZE)).status == 200:
                 break
             time.sleep(0.2)
-        environment = {
-            **os.environ,
-            "AWS_ENDPOINT_URL_S3": server.endpoint,
-            "AWS_ACCESS_KEY_ID": server.access_key,
-            "AWS_SECRET_ACCESS_KEY": server.secret_key,
-            "AWS_REGION": server.region,
-            "AWS_DEFAULT_REGION": server.region,
-            "VIDEO_BUCKET": server.bucket,
-            "DATABASE_URL": "postgresql://nobody@127.0.0.1/none",
-            "JWT_KEYS": "none",
-        }
+        environment = of_child(
+            AWS_ENDPOINT_URL_S3=server.endpoint,
+            AWS_ACCESS_KEY_ID=server.access_key,
+            AWS_SECRET_ACCESS_KEY=server.secret_key,
+            AWS_REGION=server.region,
+            AWS_DEFAULT_REGION=server.region,
+            VIDEO_BUCKET=server.bucket,
+            DATABASE_URL="postgresql://nobody@127.0.0.1/none",
+            JWT_KEYS="none",
+        )
         found: dict[str, list[dict[str, float]]] = {client: [] for client in CLIENTS}
         for _ in range(REPEATS):
             for client, figures in found.items():

@@ -1,16 +1,15 @@
 """The service under measurement: a runner with a directory of its own, its log, its processes, its data; and the load on it."""
 
+import contextlib
 import json
 import os
 import re
 import secrets
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,10 @@ from urllib.parse import urlsplit
 import bcrypt
 import psycopg
 
+from tests import environment
 from tests.bench import processes
 from tests.bench.figures import Sample, percentile
+from tests.runner import Runner
 from vms import jwts
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,11 @@ class Load:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.load"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "tests.bench.load"],
+            cwd=ROOT,
+            env=environment.of_child(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         self.pid = self._process.pid
 
@@ -82,22 +87,19 @@ class Load:
 class Service:
     """A running runner."""
 
-    def __init__(self, directory: Path, process: "subprocess.Popen[bytes]", load: Load) -> None:
-        self.directory = directory
-        self.pid = process.pid
+    def __init__(self, runner: Runner, load: Load) -> None:
+        self.directory, self.log, self.pid = runner.directory, runner.log, runner.pid
         self.load = load
         self.others: list[
             float
         ] = []  # what share of the processors each run of the load left to processes that have no part in it
-        self.environment = dict(
-            line.split("=", 1) for line in (directory / "env").read_text("utf-8").splitlines() if "=" in line
-        )
+        self.environment = runner.environment
         self.url = self.environment["API_URL"]
         self.s3_url = self.environment["AWS_ENDPOINT_URL_S3"]
         self.database = psycopg.connect(self.environment["DATABASE_URL"], autocommit=True)
         self.database.execute("SET statement_timeout = 0")  # the role's limit is for requests
         # For vms.jwts and vms.aws, which sign here as the functions do.
-        os.environ |= {**self.environment, "JWT_KEYS": str(directory / "jwt-keys.json")}
+        os.environ |= {**self.environment, "JWT_KEYS": str(self.directory / "jwt-keys.json")}
 
     # Processes.
 
@@ -119,11 +121,11 @@ class Service:
 
     def log_end(self) -> int:
         """How many bytes the log has now."""
-        return (self.directory / "runner.log").stat().st_size
+        return self.log.stat().st_size
 
     def log_since(self, start: int) -> list[str]:
         """The log's lines from that byte on."""
-        with (self.directory / "runner.log").open("rb") as log:
+        with self.log.open("rb") as log:
             log.seek(start)
             return log.read().decode("utf-8", "replace").splitlines()
 
@@ -158,8 +160,6 @@ class Service:
     def found(self, name: str, users: int, *, role: str = "guest") -> tuple[int, list[Person]]:
         """Make a corporation with so many users, who share one password; returns its id and them. The first is an admin."""
 
-        from vms import jwts
-
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()
         corporation = self.value(
             "INSERT INTO corporation (name, name_key, plan_type) VALUES (%s, %s, 'PAID') RETURNING seq", name, name
@@ -167,9 +167,9 @@ class Service:
         mark = secrets.token_hex(4)
         rows = self.database.execute(
             """INSERT INTO "user" (email, email_key, password, role, corporation_id)
-            SELECT 'bench-' || %s || '-' || i || '@example.com', 'bench-' || %s || '-' || i || '@example.com', %s, CASE WHEN i = 1 THEN 'admin' ELSE %s END, %s
-            FROM generate_series(1, %s) AS i RETURNING seq, email, role""",
-            (mark, mark, hashed, role, corporation, users),
+            SELECT email, email, %s, CASE WHEN i = 1 THEN 'admin' ELSE %s END, %s
+            FROM generate_series(1, %s) AS i, concat('bench-', %s::text, '-', i, '@example.com') AS email RETURNING seq, email, role""",
+            (hashed, role, corporation, users, mark),
         ).fetchall()
         return corporation, [
             Person(seq, email, jwts.issue("access", seq, corporation, has, TOKEN_SECONDS)) for seq, email, has in rows
@@ -209,37 +209,18 @@ class Service:
         return int(row[0])
 
 
-@contextmanager
+@contextlib.contextmanager
 def running() -> Iterator[Service]:
     """A runner on a free port, in a directory of its own that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="vms-bench-", ignore_cleanup_errors=True) as place:
-        directory = Path(place)
-        environment = {**os.environ, "PORT": "0", "LOCAL_DIR": str(directory), "BCRYPT_COST": "12"}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        with (directory / "runner.log").open("wb") as log:
-            process = subprocess.Popen(
-                [PYTHON, "-m", "local", "run"], cwd=ROOT, env=environment, stdout=log, stderr=log
-            )
-        try:
-            deadline = time.monotonic() + 120
-            while not (directory / "env").exists():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit((directory / "runner.log").read_text("utf-8")[-4000:])
-                time.sleep(0.05)
-            load = Load()
-            try:
-                service = Service(directory, process, load)
-                with service.database:
-                    yield service
-            finally:
-                load.close()
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    environment.clear()  # psycopg and the SDK read more names than the service's
+    with (
+        tempfile.TemporaryDirectory(prefix="vms-bench-", ignore_cleanup_errors=True) as place,
+        Runner(Path(place) / "local", PYTHON, BCRYPT_COST="12") as runner,
+        contextlib.closing(Load()) as load,
+    ):
+        service = Service(runner, load)
+        with service.database:
+            yield service
 
 
 def reports(lines: Sequence[str], function: str) -> tuple[list[float], list[float]]:

@@ -19,32 +19,15 @@ import pytest
 
 from local.s3 import S3
 from tests.e2e.clients import Company, add_member, expect
-from tests.e2e.conftest import Service
-from tests.e2e.test_stream import FILM, bucket, put
+from tests.e2e.films import FILM, put
+from tests.environment import of_child
+from tests.service import Service
 
-__all__ = ["bucket"]
+pytestmark = pytest.mark.transports("over_http")
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-# The page tells what it saw to where it came from.
-PAGE = """<!DOCTYPE html><meta charset="utf-8"><title>player</title><link rel="icon" href="data:,">
-<video muted src="%s"></video>
-<script>
-const video = document.querySelector("video");
-const tell = (event) => fetch("/tell", {method: "POST", body: JSON.stringify({
-  event, at: video.currentTime, duration: video.duration, size: [video.videoWidth, video.videoHeight],
-  error: video.error && video.error.message})});
-video.onerror = () => tell("error");
-video.onseeked = () => { tell("seeked"); video.playbackRate = 4; video.play(); };
-video.onended = () => tell("ended");
-video.ontimeupdate = () => {
-  if (video.currentTime > 0 && !video.dataset.seeking) {
-    video.dataset.seeking = "yes"; tell("playing"); video.currentTime = video.duration / 2;
-  }
-};
-video.play().catch((failure) => tell("refused: " + failure));
-</script>
-"""
+PLAYER = Path(__file__).with_name("player.html")
 
 
 class Page:
@@ -97,7 +80,12 @@ def browsing(url: str, profile: Path) -> Iterator[None]:
     """Chromium, headless, at this URL; it and all of its processes end with the block."""
     with (profile.with_suffix(".log")).open("wb") as log:
         process = subprocess.Popen(
-            command(profile, url), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command(profile, url),
+            env=of_child(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         yield
@@ -117,7 +105,7 @@ def test_a_browser_plays_a_film_seeks_to_its_middle_and_reaches_its_end(
     viewer = add_member(acme.admin)
     video = acme.video(file_path=put(bucket, FILM))
     url = expect(viewer.call("POST", f"/v1/videos/{video}/playback"), 200)["url"]
-    page = Page(PAGE % url)
+    page = Page(PLAYER.read_text("utf-8").replace("FILM_URL", url))
     seen: dict[str, dict[str, Any]] = {}
     try:
         with browsing(page.url, tmp_path / "profile"):
@@ -139,6 +127,7 @@ def test_a_browser_plays_a_film_seeks_to_its_middle_and_reaches_its_end(
 def test_a_browser_shows_the_documentation_of_every_route(service: Service, tmp_path: Path) -> None:
     shown = subprocess.run(
         command(tmp_path / "profile", "--virtual-time-budget=15000", "--dump-dom", f"{service.url}/docs"),
+        env=of_child(),
         capture_output=True,
         text=True,
         timeout=120,

@@ -4,7 +4,6 @@ What of the format is read: `@name = value`, `{{name}}`, `{{$timestamp}}`, `# @n
 """
 
 import json
-import os
 import re
 import time
 from pathlib import Path
@@ -14,6 +13,9 @@ import httpx
 import pytest
 
 from tests.in_process import routes
+from tests.service import Service
+
+pytestmark = pytest.mark.transports("over_http")
 
 FILES = sorted((Path(__file__).parents[1] / "http").glob("*.http"))
 _TITLE = re.compile(r"(.+) \((\d{3})\)")
@@ -73,9 +75,9 @@ class Session:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_requests_of_a_file_are_answered_as_it_says(http: httpx.Client, path: Path) -> None:
-    if path.stem == "stream" and os.environ.get("API_URL"):
-        pytest.skip("API_URL is set: the demo data, which this file wants, is the local runner's")
+def test_the_requests_of_a_file_are_answered_as_it_says(http: httpx.Client, service: Service, path: Path) -> None:
+    if path.stem == "stream" and service.elsewhere:
+        pytest.skip("a service elsewhere: the demo data, which this file wants, is the local runner's")
     session = Session(http)
     for block in re.split(r"^###", path.read_text("utf-8"), flags=re.MULTILINE):
         session.send(block)

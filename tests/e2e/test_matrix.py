@@ -1,4 +1,4 @@
-"""Route by role by own or other corporation: the documented authorization is the real one (defect 15)."""
+"""Route by role by own or other corporation: the documented authorization is the real one."""
 
 import json
 from dataclasses import dataclass

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import ROOT, Service
+from tests import environment
+from tests.service import Service
+
+ROOT = Path(__file__).parents[2]
 
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELLS = {"bash": ["--norc", "--noprofile"], "zsh": ["-f"], "dash": []}
@@ -21,10 +24,11 @@ def tour() -> str:
     return "".join(_BLOCK.findall(rest.partition("\n## ")[0]))
 
 
+@pytest.mark.transports("over_http")
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_tour_runs_as_it_is_pasted_and_leaves_nothing(service: Service, tmp_path: Path, shell: str) -> None:
-    if os.environ.get("API_URL"):
-        pytest.skip("API_URL is set: the tour uploads to the local runner's S3 server")
+    if "AWS_ENDPOINT_URL_S3" not in service.environment:
+        pytest.skip("the tour uploads to the local runner's S3 server, and this service names none")
     for program in (shell, "curl"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
@@ -35,14 +39,13 @@ def test_the_tour_runs_as_it_is_pasted_and_leaves_nothing(service: Service, tmp_
     # Where the tour finds the runner is all that differs from what is pasted.
     text = tour().replace("http://localhost:3000", service.url).replace("./.local/env", f"'{env}'")
     text = f'set -e\n{text}\necho "left: ${{AWS_SECRET_ACCESS_KEY-nothing}}"\n'
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DATABASE_", "VIDEO_"))}
-    path = os.pathsep.join((str(Path(sys.executable).parent), own["PATH"]))
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     before = set(ROOT.iterdir())
     done = subprocess.run(
         [shell, *SHELLS[shell], "-s"],
         input=text,
         cwd=ROOT,
-        env={**own, "PATH": path, "TMPDIR": str(temporary), "no_proxy": "*"},
+        env=environment.of_child(PATH=path, TMPDIR=str(temporary)),
         capture_output=True,
         text=True,
         timeout=120,

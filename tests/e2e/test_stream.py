@@ -8,39 +8,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import quote
 
 import httpx
 import pytest
 
 from local.s3 import S3
 from tests.e2e.clients import Company, Person, add_member, expect, found_company, problem, unique
-from tests.e2e.conftest import Service
+from tests.e2e.films import FILM, put
+from tests.service import Service
 
-FILM = (Path(__file__).parents[1] / "data" / "colours.mp4").read_bytes()
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def bucket(service: Service) -> S3:
-    found = service.environment
-    if "AWS_ENDPOINT_URL_S3" not in found:
-        pytest.skip("AWS_ENDPOINT_URL_S3 is not set: this suite has no bucket to put its objects into")
-    return S3(
-        found["AWS_ENDPOINT_URL_S3"],
-        found["AWS_ACCESS_KEY_ID"],
-        found["AWS_SECRET_ACCESS_KEY"],
-        found["AWS_REGION"],
-        found["VIDEO_BUCKET"],
-        Path(),
-        0,
-    )
-
-
-def put(bucket: S3, body: bytes, key: str | None = None) -> str:
-    key = key or f"tests/{unique('object')}.mp4"
-    assert bucket.request("PUT", quote(key, safe="/-._~"), body, content_type="video/mp4").status == 200
-    return key
+# What takes a server: many clients at once, sockets, other processes.
+over_http = pytest.mark.transports("over_http")
 
 
 @pytest.fixture(scope="module")
@@ -275,6 +254,7 @@ def test_a_playback_url_plays_its_video_for_its_user_alone(acme: Company, http: 
     problem(http.get(path), 401, "unauthenticated")
 
 
+@over_http
 def test_64_concurrent_streams_of_one_video_by_one_user_grant_ten_points_once(acme: Company, bucket: S3) -> None:
     viewer = add_member(acme.admin)
     video = acme.video(file_path=put(bucket, FILM[:1000]))
@@ -285,6 +265,7 @@ def test_64_concurrent_streams_of_one_video_by_one_user_grant_ten_points_once(ac
     assert len(expect(viewer.get(f"/v1/view-logs/{viewer.id}"), 200)["items"]) == 1
 
 
+@over_http
 def test_32_users_by_32_videos_at_once_lose_no_point(http: httpx.Client, bucket: S3) -> None:
     company = found_company(http)
     key = put(bucket, b"film")
@@ -319,14 +300,15 @@ def memory(pid: int, name: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
+@over_http
 @pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="this system does not show a process's memory in /proc"
 )
 def test_256_mb_pass_through_a_worker_that_grows_by_less_than_16_mib(
     acme: Company, bucket: S3, service: Service, film: int
 ) -> None:
-    if os.environ.get("API_URL"):
-        pytest.skip("API_URL is set: the workers' memory cannot be seen from here")
+    if service.elsewhere:
+        pytest.skip("a service elsewhere: the workers' memory cannot be seen from here")
     block = os.urandom(4 * MIB)
     size = 256 * MIB
     key = put(bucket, block * 64)
@@ -346,6 +328,7 @@ def test_256_mb_pass_through_a_worker_that_grows_by_less_than_16_mib(
     assert max(grown) < 16 * MIB
 
 
+@over_http
 def test_a_client_that_leaves_in_the_middle_does_no_harm(
     acme: Company, bucket: S3, service: Service, film: int
 ) -> None:
@@ -370,6 +353,7 @@ def test_a_client_that_leaves_in_the_middle_does_no_harm(
     raise AssertionError("the service did not come back")
 
 
+@over_http
 def test_concurrent_refreshes_of_one_token_all_give_a_pair(acme: Company) -> None:
     user = add_member(acme.admin)
     body = json.dumps({"refresh_token": user.tokens["refresh_token"]}).encode()
@@ -381,6 +365,7 @@ def test_concurrent_refreshes_of_one_token_all_give_a_pair(acme: Company) -> Non
     expect(user.http.post("/v1/auth/refresh", json={"refresh_token": pairs[0]}), 200)
 
 
+@over_http
 def test_two_admins_who_delete_each_other_at_once_leave_one(http: httpx.Client) -> None:
     for _ in range(4):
         company = found_company(http)

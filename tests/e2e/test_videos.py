@@ -136,7 +136,7 @@ def test_the_deleted_ones_are_listed_to_admins_only(http: httpx.Client) -> None:
 def test_a_paid_plan_restores(http: httpx.Client) -> None:
     company = found_company(http, plan="PAID")
     video = company.video()
-    problem(company.admin.call("PUT", f"/v1/videos/{video}/restore"), 404, "not-found")  # defect 12: it is not deleted
+    problem(company.admin.call("PUT", f"/v1/videos/{video}/restore"), 404, "not-found")  # it is not deleted
     company.admin.call("DELETE", f"/v1/videos/{video}")
     problem(company.guest.call("PUT", f"/v1/videos/{video}/restore"), 403, "forbidden")
     assert expect(company.admin.call("PUT", f"/v1/videos/{video}/restore"), 200)["is_deleted"] is False
@@ -171,7 +171,7 @@ def test_view_logs_show_what_was_viewed_and_grant_nothing(acme: Company) -> None
     log = expect(first, 201)
     assert set(log) == {"id", "user_id", "video_id", "point", "viewed_at"}
     assert (log["user_id"], log["video_id"], log["point"]) == (acme.guest.id, video, 0)
-    assert expect(acme.guest.call("POST", "/v1/view-logs", {"video_id": video}), 200) == log  # defect 3: no 500
+    assert expect(acme.guest.call("POST", "/v1/view-logs", {"video_id": video}), 200) == log
     assert acme.guest.me()["point"] == before
     for viewer in (acme.guest, acme.admin):
         path = f"/v1/view-logs/{acme.guest.id}"

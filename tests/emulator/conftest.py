@@ -1,6 +1,5 @@
 """The stack on an emulator of AWS, over a real PostgreSQL: `make test-emulator`. Deployed once; the tests change it in their order."""
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -41,18 +40,19 @@ class Deployment:
 
 
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The endpoint of AWS_ENDPOINT_URL, or of an emulator that is started for the session; every AWS client here uses it."""
-    if "TEST_EMULATOR" not in os.environ:
+def aws(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of --emulator-endpoint, or of an emulator that is started for the session; every AWS client here uses it."""
+    if not pytestconfig.getoption("--emulator"):
         pytest.skip("`make test-emulator` deploys the stack and runs these")
     if sys.version_info[:2] != (3, 13):
         pytest.fail("the layers' packages are built for Python 3.13, under which the emulator must run them")
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in keys.items():
-            patch.setenv(name, os.environ.get(name) or value)
-        if os.environ.get("AWS_ENDPOINT_URL"):
-            yield os.environ["AWS_ENDPOINT_URL"]
+            patch.setenv(name, value)
+        if standing := pytestconfig.getoption("--emulator-endpoint"):
+            patch.setenv("AWS_ENDPOINT_URL", standing)
+            yield standing
             return
         with emulator.running(tmp_path_factory.mktemp("emulator")) as endpoint:
             patch.setenv("AWS_ENDPOINT_URL", endpoint)
@@ -60,9 +60,9 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """DATABASE_URL, for an emulator whose functions do not reach 127.0.0.1, or a server that is started for the session."""
-    if url := os.environ.get("DATABASE_URL"):
+def database_url(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """--emulator-database, for functions that do not reach 127.0.0.1, or a server that is started for the session."""
+    if url := pytestconfig.getoption("--emulator-database"):
         yield url
         return
     with postgres.start(tmp_path_factory.mktemp("postgres")) as server:

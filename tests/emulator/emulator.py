@@ -3,8 +3,6 @@
 Its handlers run under its own Python and inherit its environment, so it gets an empty one: what a function needs comes from the stack.
 """
 
-import os
-import socket
 import subprocess
 import time
 import urllib.request
@@ -12,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
+
+from tests.runner import free_port, stop
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0
@@ -24,7 +24,7 @@ def running(directory: Path) -> Iterator[str]:
     Raises:
         RuntimeError: it does not start.
     """
-    port = _free_port()
+    port = free_port()
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(directory),
@@ -34,7 +34,7 @@ def running(directory: Path) -> Iterator[str]:
         "AUTH": "true",
         "MINISTACK_WORKER_THREADS": "256",  # a function that reads from S3 takes two: 64 at once would starve 64 threads
     }
-    python = Path(os.environ.get("EMULATOR_VENV", ROOT / ".venv-emulator")) / "bin" / "python"
+    python = ROOT / ".venv-emulator" / "bin" / "python"
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
             [python, "-m", "ministack"],
@@ -49,18 +49,7 @@ def running(directory: Path) -> Iterator[str]:
         _wait(endpoint, process, directory / "log")
         yield endpoint
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        stop(process)
 
 
 def _wait(endpoint: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -17,6 +17,8 @@ from typing import Any
 from botocore.session import get_session
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # has no types
 
+from tests.environment import of_installer
+
 ROOT = Path(__file__).parents[2]
 NAME = "vms-emulator"
 type Template = dict[str, Any]
@@ -136,13 +138,15 @@ def _add_gateway_responses(api: str, template: Template) -> bool:
 
 def _sam(*arguments: str) -> None:
     tools = Path(sys.executable).parent
-    environment = {
-        **os.environ,
-        "SAM_CLI_TELEMETRY": "0",
-        "PATH": f"{tools}:{os.environ['PATH']}",
-        "PYTHON": sys.executable,  # the layers' Makefiles compile with it
-        "MACHINE": platform.machine(),
-    }
+    environment = of_installer(
+        **{name: value for name, value in os.environ.items() if name.startswith("AWS_")},
+        SAM_CLI_TELEMETRY="0",
+        PATH=f"{tools}:{os.environ['PATH']}",
+        PYTHON=sys.executable,  # the layers' Makefiles compile with it
+        MACHINE=platform.machine(),
+        NO_PROXY="127.0.0.1,localhost",  # the emulator is no business of a proxy's
+        no_proxy="127.0.0.1,localhost",
+    )
     command: list[str | Path] = [tools / "sam", *arguments, "--config-file", str(ROOT / "samconfig.toml")]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:

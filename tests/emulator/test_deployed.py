@@ -21,6 +21,7 @@ from tests.e2e.clients import Company, expect, found_company, problem, unique
 from tests.e2e.elsewhere import assert_suite_passes
 from tests.emulator.conftest import Deployment
 from tests.emulator.stack import NAME, DeployError, client
+from tests.environment import of_child
 
 ROOT = Path(__file__).parents[2]
 MB = 1_000_000
@@ -38,8 +39,8 @@ FUNCTIONS = (
 )
 # What an emulator does not do as API Gateway does.
 NOT_EMULATED = {
-    "tests/e2e/test_corporations.py::test_any_name_works_in_a_path[slash]": "decodes %2F before it matches the path",
-    "tests/e2e/test_browser.py::test_a_browser_plays_a_film_seeks_to_its_middle_and_reaches_its_end": "sends a buffered film as base64",
+    "tests/e2e/test_corporations.py::test_any_name_works_in_a_path[over_http-slash]": "decodes %2F before it matches the path",
+    "tests/e2e/test_browser.py::test_a_browser_plays_a_film_seeks_to_its_middle_and_reaches_its_end[over_http]": "sends a buffered film as base64",
 }
 
 
@@ -70,11 +71,21 @@ def applied(deployment: Deployment) -> set[str]:
 
 
 def operate(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "local", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = ops(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def ops(*arguments: str) -> subprocess.CompletedProcess[str]:
+    aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    return subprocess.run(
+        [sys.executable, "-m", "ops", *arguments],
+        cwd=ROOT,
+        env=of_child(**aws),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def put_film(deployment: Deployment, company: Company) -> int:
@@ -96,17 +107,17 @@ def test_the_stack_was_made_with_its_schema(deployment: Deployment, http: httpx.
 
 
 def test_the_end_to_end_suite_passes_over_the_apis_url(
-    deployment: Deployment, aws: str, capsys: pytest.CaptureFixture[str]
+    deployment: Deployment, aws: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environment = {
-        **os.environ,
-        "API_URL": deployment.stack.url,
+    variables = {
         "STREAM_MODE": "buffered",
         "VIDEO_BUCKET": deployment.physical("VideoBucket"),
         "AWS_ENDPOINT_URL_S3": aws,
         "AWS_REGION": os.environ["AWS_DEFAULT_REGION"],
+        "AWS_ACCESS_KEY_ID": os.environ["AWS_ACCESS_KEY_ID"],
+        "AWS_SECRET_ACCESS_KEY": os.environ["AWS_SECRET_ACCESS_KEY"],
     }
-    assert_suite_passes(environment, NOT_EMULATED, capsys)
+    assert_suite_passes(deployment.stack.url, variables, tmp_path, NOT_EMULATED, capsys)
 
 
 def test_no_token_and_no_password_is_in_the_logs(deployment: Deployment, http: httpx.Client) -> None:
@@ -167,13 +178,7 @@ def test_a_role_that_lacks_a_right_is_refused(deployment: Deployment, http: http
 
 def test_a_person_migrates_by_hand(deployment: Deployment) -> None:
     assert json.loads(operate("migrate", NAME)) == {"applied": []}
-    done = subprocess.run(
-        [sys.executable, "-m", "local", "migrate", "no-such-stack"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ops("migrate", "no-such-stack")
     assert done.returncode == 1
     assert "no-such-stack does not exist" in done.stderr
 

@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 
 from tests.e2e.clients import unique
 from tests.in_process import fresh
-from tests.integration.conftest import Services, forget
+from tests.service import Services, forget
 from vms import aws, database, jwts, keys, settings, storage
 from vms.errors import StorageFailed
 

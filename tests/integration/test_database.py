@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.clients import Company, expect, found_company, problem
 from tests.in_process import context, load
-from tests.integration.conftest import Services
+from tests.service import Services
 from vms import database, migrations
 from vms.auth import Caller, Who
 from vms.domain import corporations, sessions, views

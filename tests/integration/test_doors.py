@@ -13,24 +13,11 @@ import psycopg
 import pytest
 
 from tests.e2e.clients import PASSWORD, Company, add_member, expect, problem, unique
-from tests.e2e.test_service import (
-    test_health_is_ok,
-    test_one_openapi_document_describes_all_functions,
-    test_the_docs_need_no_other_host,
-    test_the_root_redirects_to_the_docs,
-)
 from tests.in_process import context, fresh, load
-from tests.integration.conftest import Services, forget
+from tests.service import Services, forget
 from vms import database, passwords
 from vms.domain import sessions, users
 from vms.settings import SettingError
-
-__all__ = [
-    "test_health_is_ok",
-    "test_one_openapi_document_describes_all_functions",
-    "test_the_docs_need_no_other_host",
-    "test_the_root_redirects_to_the_docs",
-]
 
 pytestmark = pytest.mark.usefixtures("environment")
 

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import platform
-import signal
 import socket
 import subprocess
 import sys
@@ -18,16 +17,16 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.clients import Company, Person, add_member, found_company, unique
-from tests.e2e.conftest import free_port
-from tests.in_process import InProcess, event
-from tests.integration.conftest import Services
+from tests.e2e.clients import Company, Person, add_member, unique
+from tests.environment import of_child
+from tests.in_process import event
+from tests.runner import free_port, stop
+from tests.service import Services
 
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
 SLICE = 4 * MIB
 INVOKE = "/2015-03-31/functions/function/invocations"
-RESOURCE = "/v1/videos/stream/{video_id}"
 START_SECONDS = 60.0
 MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -44,13 +43,7 @@ def emulator() -> Path:
 
 
 @pytest.fixture(scope="module")
-def company(environment: None) -> Iterator[Company]:
-    with httpx.Client(transport=InProcess(), base_url="http://localhost") as client:
-        yield found_company(client)
-
-
-@pytest.fixture(scope="module")
-def port(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def port(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Where the emulator answers, with the function in it."""
     program, ports = emulator(), (free_port(), free_port())
     log = tmp_path_factory.mktemp("emulator") / "log"
@@ -69,7 +62,7 @@ def port(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 "app.lambda_handler",
             ],
             cwd=ROOT / "functions" / "stream",
-            env={**os.environ, "PYTHONPATH": path, "AWS_SAM_LOCAL": "true"},
+            env=of_child(**environment, PYTHONPATH=path, AWS_SAM_LOCAL="true"),
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -82,12 +75,7 @@ def port(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             time.sleep(0.02)
         yield ports[0]
     finally:
-        process.send_signal(signal.SIGTERM)  # it ends the function's process, too
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)  # it ends the function's process, too
 
 
 def listens(port: int) -> bool:
@@ -96,14 +84,14 @@ def listens(port: int) -> bool:
 
 
 @pytest.fixture
-def viewer(company: Company) -> Person:
-    return add_member(company.admin)
+def viewer(acme: Company) -> Person:
+    return add_member(acme.admin)
 
 
-def video(company: Company, services: Services, body: bytes) -> int:
+def video(acme: Company, services: Services, body: bytes) -> int:
     key = f"emulated/{unique('film')}.mp4"
     assert services.storage.request("PUT", key, body).status == 200
-    return company.video(file_path=key)
+    return acme.video(file_path=key)
 
 
 def ask(port: int, viewer: Person, video_id: int, method: str = "GET", **headers: str) -> tuple[dict[str, Any], bytes]:
@@ -111,7 +99,7 @@ def ask(port: int, viewer: Person, video_id: int, method: str = "GET", **headers
     request = httpx.Request(
         method, f"http://localhost/v1/videos/stream/{video_id}", headers={**viewer.headers, **headers}
     )
-    payload = json.dumps(event(request, RESOURCE, {"video_id": str(video_id)}))
+    payload = json.dumps(event(request))
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("POST", INVOKE, payload)
     text = connection.getresponse().read()
@@ -127,10 +115,10 @@ def ask(port: int, viewer: Person, video_id: int, method: str = "GET", **headers
 
 
 def test_a_file_as_large_as_a_slice_is_answered_whole_byte_by_byte(
-    port: int, company: Company, services: Services, viewer: Person
+    port: int, acme: Company, services: Services, viewer: Person
 ) -> None:
     film = os.urandom(SLICE)
-    answer, body = ask(port, viewer, video(company, services, film))
+    answer, body = ask(port, viewer, video(acme, services, film))
     assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, True)
     assert body == film
     assert answer["multiValueHeaders"]["Content-Length"] == [str(SLICE)]
@@ -139,10 +127,10 @@ def test_a_file_as_large_as_a_slice_is_answered_whole_byte_by_byte(
 
 
 def test_a_larger_file_is_413_without_a_range_and_comes_in_slices_with_one(
-    port: int, company: Company, services: Services, viewer: Person
+    port: int, acme: Company, services: Services, viewer: Person
 ) -> None:
     film = os.urandom(SLICE + 1)
-    film_id = video(company, services, film)
+    film_id = video(acme, services, film)
     answer, body = ask(port, viewer, film_id)
     problem = json.loads(body)
     assert (answer["statusCode"], problem["status"], problem["type"]) == (413, 413, "urn:vms:error:too-large")
@@ -161,9 +149,9 @@ def test_a_larger_file_is_413_without_a_range_and_comes_in_slices_with_one(
 
 
 def test_head_conditions_and_errors_are_whole_answers_too(
-    port: int, company: Company, services: Services, viewer: Person
+    port: int, acme: Company, services: Services, viewer: Person
 ) -> None:
-    film_id = video(company, services, b"film")
+    film_id = video(acme, services, b"film")
     answer, body = ask(port, viewer, film_id, "HEAD")
     assert (answer["statusCode"], answer["multiValueHeaders"]["Content-Length"], body) == (200, ["4"], b"")
     etag = answer["multiValueHeaders"]["ETag"][0]
@@ -171,7 +159,7 @@ def test_head_conditions_and_errors_are_whole_answers_too(
     assert (answer["statusCode"], body) == (304, b"")
     answer, body = ask(port, viewer, film_id, Range="bytes=4-")
     assert (answer["statusCode"], answer["multiValueHeaders"]["Content-Range"]) == (416, ["bytes */4"])
-    answer, body = ask(port, viewer, company.video(file_path="emulated/not-there.mp4"))
+    answer, body = ask(port, viewer, acme.video(file_path="emulated/not-there.mp4"))
     assert (answer["statusCode"], json.loads(body)["type"]) == (404, "urn:vms:error:file-missing")
     answer, body = ask(port, viewer, film_id, Authorization="Bearer x")
     assert (answer["statusCode"], answer["multiValueHeaders"]["WWW-Authenticate"]) == (401, ["Bearer"])

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.e2e.clients import Company, found_company
-from tests.in_process import InProcess, routes
+from tests.in_process import routes
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -98,16 +98,15 @@ def encoded(value: object) -> str:
     return quote(str(value).encode("utf-8", "surrogatepass"), safe="")
 
 
-def test_nothing_that_a_caller_sends_makes_a_server_error(environment: None) -> None:
-    with httpx.Client(transport=InProcess(), base_url="http://localhost") as http:
-        hostile = Hostile(found_company(http))
-        seen: set[int] = set()
-        for _ in range(REQUESTS):
-            request = hostile.request()
-            answer = http.send(request)
-            seen.add(answer.status_code)
-            # 502 is what a stream of a video without a file answers.
-            assert answer.status_code < 500 or (answer.status_code == 502 and "/stream/" in request.url.path), (
-                f"{request.method} {request.url} {request.content[:300]!r}: {answer.text}"
-            )
+def test_nothing_that_a_caller_sends_makes_a_server_error(http: httpx.Client) -> None:
+    hostile = Hostile(found_company(http))
+    seen: set[int] = set()
+    for _ in range(REQUESTS):
+        request = hostile.request()
+        answer = http.send(request)
+        seen.add(answer.status_code)
+        # 502 is what a stream of a video without a file answers.
+        assert answer.status_code < 500 or (answer.status_code == 502 and "/stream/" in request.url.path), (
+            f"{request.method} {request.url} {request.content[:300]!r}: {answer.text}"
+        )
     assert seen >= {200, 201, 400, 401, 403, 404, 422}

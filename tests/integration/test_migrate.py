@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from local import postgres
 from tests.in_process import context, load
-from tests.integration.conftest import Services, forget
+from tests.service import Services, forget
 from vms import custom_resource
 
 ROOT = Path(__file__).parents[2]

@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,12 +13,17 @@ import pytest
 
 from tests.e2e.clients import Company, Person, add_member, expect, problem, unique
 from tests.fault_proxy import Fault, FaultProxy, refusal
-from tests.integration.conftest import Services, forget
+from tests.runner import template_served
+from tests.service import Service, Services, forget
 from vms import storage
 
-pytestmark = pytest.mark.usefixtures("environment")
+pytestmark = [pytest.mark.usefixtures("environment"), pytest.mark.transports("over_http", "in_process")]
+
+ROOT = Path(__file__).parents[2]
 
 MIB = 1024 * 1024
+# What looks into the function or changes its settings.
+in_process = pytest.mark.transports("in_process")
 # Short, so that the tests are; long enough for a busy machine.
 TIME_OUTS = {
     "S3_CONNECT_TIMEOUT_SECONDS": "1.5",
@@ -48,11 +54,41 @@ def video(acme: Company, key: str) -> int:
     return acme.video(file_path=key)
 
 
-@pytest.fixture
-def proxy(services: Services, environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """Stands between the function and S3."""
+@pytest.fixture(scope="module")
+def between(services: Services) -> Iterator[FaultProxy]:
+    """One proxy for all tests: the workers know its address from their start."""
     parts = urlsplit(services.storage.endpoint)
-    between = FaultProxy((str(parts.hostname), int(parts.port or 80)))
+    made = FaultProxy((str(parts.hostname), int(parts.port or 80)))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def over_http(
+    services: Services, between: FaultProxy, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The template as the local runner serves it, with the proxy before S3."""
+    workers = {
+        name: value for name, value in environment.items() if name.startswith(("AWS_REGION", "AWS_ACC", "AWS_SEC"))
+    }
+    settings = {
+        **environment,
+        "DATABASE_IAM_AUTH": "false",
+        "STREAM_MAX_BYTES": "0",
+        "AWS_ENDPOINT_URL_S3": between.url,
+    }
+    log = tmp_path_factory.mktemp("served") / "log"
+    with template_served(ROOT, log, workers, **settings, **TIME_OUTS) as ports:
+        yield Service(f"http://127.0.0.1:{ports['port']}", settings)
+
+
+@pytest.fixture
+def proxy(transport: str, between: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """Stands between the function and S3."""
+    between.reset()
+    if transport == "over_http":
+        yield between
+        return
     for name, value in {"AWS_ENDPOINT_URL_S3": between.url, **TIME_OUTS}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(storage, "RETRY_AFTER", (0.01, 0.02))
@@ -60,7 +96,6 @@ def proxy(services: Services, environment: None, monkeypatch: pytest.MonkeyPatch
     forget()
     yield between
     storage.close()
-    between.stop()
     monkeypatch.undo()
     forget()
 
@@ -119,6 +154,7 @@ def test_a_body_that_breaks_too_often_ends_as_a_failure(viewer: Person, video: i
     assert granted(viewer, video)  # its first bytes had come
 
 
+@in_process
 def test_where_the_answer_must_be_whole_a_body_that_breaks_too_often_is_502_and_grants_nothing(
     viewer: Person, video: int, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +249,7 @@ def test_nothing_hangs_longer_than_its_time_outs(viewer: Person, video: int, pro
     assert time.monotonic() - started < 20  # 1.5 s are configured; a hang would last for ever
 
 
+@in_process
 def test_a_connection_that_was_closed_between_two_requests_is_replaced(
     viewer: Person, video: int, proxy: FaultProxy
 ) -> None:
@@ -224,12 +261,14 @@ def test_a_connection_that_was_closed_between_two_requests_is_replaced(
     assert proxy.connections == 2
 
 
+@in_process
 def test_one_connection_serves_many_requests(viewer: Person, video: int, proxy: FaultProxy) -> None:
     for start in range(5):
         assert stream(viewer, video, Range=f"bytes={start}-9").content == BODY[start:10]
     assert proxy.connections == 1
 
 
+@in_process
 def test_a_reader_that_leaves_closes_the_connection_to_s3(key: str, proxy: FaultProxy) -> None:
     chunks = storage.get(key).chunks()
     assert next(chunks)
@@ -237,6 +276,7 @@ def test_a_reader_that_leaves_closes_the_connection_to_s3(key: str, proxy: Fault
     assert storage._connection is None
 
 
+@in_process
 def test_an_answer_that_nobody_reads_is_let_go(key: str, proxy: FaultProxy) -> None:
     storage.get(key).close()
     assert storage._connection is None

@@ -258,8 +258,7 @@ def test_a_result_that_is_not_streamed_goes_the_usual_way(runtime: Runtime) -> N
 
 
 def test_an_error_at_init_is_reported_as_ever(worker: Worker, tmp_path: Path) -> None:
-    (tmp_path / "broken.py").write_text("from vms import streaming\nstreaming.install()\nraise ValueError('at init')\n")
-    with Worker("broken.handler", [tmp_path], tmp_path, worker.release) as broken:
+    with Worker("broken_handler.handler", [HERE], tmp_path, worker.release) as broken:
         error = json.loads(broken.api.init_errors.get(timeout=PATIENCE).whole().body)
         assert (error["errorType"], error["errorMessage"]) == ("ValueError", "at init")
         assert broken.process.wait(PATIENCE) == 1

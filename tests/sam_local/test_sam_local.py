@@ -1,6 +1,5 @@
 """The end-to-end suite over `sam local start-api`: `make test-sam-local`, where Docker is."""
 
-import os
 import subprocess
 import sys
 import time
@@ -10,39 +9,41 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.conftest import free_port, read_environment, stop_runner
 from tests.e2e.elsewhere import assert_suite_passes
+from tests.environment import of_installer
+from tests.runner import free_port, read_environment, stop
 
 ROOT = Path(__file__).parents[2]
 # What sam local does not do as API Gateway does.
 NOT_AS_API_GATEWAY = {
     "tests/e2e/test_service.py::test_an_unknown_path_or_method_is_404": "answers 403, and makes no gateway responses",
-    "tests/e2e/test_http_files.py::test_the_requests_of_a_file_are_answered_as_it_says[service]": "answers 403 to an unknown path",
-    "tests/e2e/test_corporations.py::test_bodies_that_are_no_json_object": "fails on a body that is not UTF-8",
-    "tests/e2e/test_corporations.py::test_any_name_works_in_a_path[slash]": "decodes %2F before it matches the path",
+    "tests/e2e/test_http_files.py::test_the_requests_of_a_file_are_answered_as_it_says[over_http-service]": "answers 403 to an unknown path",
+    "tests/e2e/test_corporations.py::test_bodies_that_are_no_json_object[over_http]": "fails on a body that is not UTF-8",
+    "tests/e2e/test_corporations.py::test_any_name_works_in_a_path[over_http-slash]": "decodes %2F before it matches the path",
 }
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+def variables(pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[dict[str, str]]:
     """What `python -m ops.sam_local` says of itself, once it serves."""
-    if "TEST_SAM_LOCAL" not in os.environ:
+    if not pytestconfig.getoption("--sam-local"):
         pytest.skip("`make test-sam-local` runs the end-to-end suite over sam local, in Docker")
-    settings = {**os.environ, "PORT": str(free_port()), "LOCAL_DIR": str(tmp_path / "local"), "BCRYPT_COST": "4"}
+    port = free_port()
+    settings = of_installer(PORT=str(port), LOCAL_DIR=str(tmp_path / "local"), BCRYPT_COST="4")
     log = tmp_path / "sam.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "local.sam"], cwd=ROOT, env=settings, stdout=output, stderr=output
+            [sys.executable, "-m", "ops.sam_local"], cwd=ROOT, env=settings, stdout=output, stderr=output
         )
     try:
         deadline = time.monotonic() + 600
-        while not answers(int(settings["PORT"])):
+        while not answers(port):
             assert process.poll() is None, log.read_text("utf-8", "replace")[-4000:]
             assert time.monotonic() < deadline, log.read_text("utf-8", "replace")[-4000:]
             time.sleep(1)
-        yield {**os.environ, **read_environment(tmp_path / "local" / "env")}
+        yield read_environment(tmp_path / "local" / "env")
     finally:
-        stop_runner(process)
+        stop(process)
 
 
 def answers(port: int) -> bool:
@@ -53,6 +54,6 @@ def answers(port: int) -> bool:
 
 
 def test_the_end_to_end_suite_passes_over_sam_local(
-    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+    variables: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert_suite_passes(environment, NOT_AS_API_GATEWAY, capsys)
+    assert_suite_passes(variables["API_URL"], variables, tmp_path, NOT_AS_API_GATEWAY, capsys)

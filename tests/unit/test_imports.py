@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.awslambdaric_releases import PROCESS
+from tests.environment import of_child
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
@@ -32,16 +32,15 @@ MAX_WITHOUT_FRAMEWORK = 450
 
 def imported(function: str) -> set[str]:
     """The modules that a new execution environment of this function has after its import of app.py."""
-    environment = {
-        **PROCESS,
-        "PYTHONPATH": str(ROOT / "functions" / function),
-        "DATABASE_URL": "postgresql://nobody@localhost/none",
-        "JWT_KEYS": json.dumps({"current": "none", "none": "-" * 32}),
-        "VIDEO_BUCKET": "none",
-        "MIGRATIONS_DIR": str(ROOT / "sql" / "migrations"),
-        "POWERTOOLS_METRICS_NAMESPACE": "vms",
-        "POWERTOOLS_SERVICE_NAME": function,
-    }
+    environment = of_child(
+        PYTHONPATH=str(ROOT / "functions" / function),
+        DATABASE_URL="postgresql://nobody@localhost/none",
+        JWT_KEYS=json.dumps({"current": "none", "none": "-" * 32}),
+        VIDEO_BUCKET="none",
+        MIGRATIONS_DIR=str(ROOT / "sql" / "migrations"),
+        POWERTOOLS_METRICS_NAMESPACE="vms",
+        POWERTOOLS_SERVICE_NAME=function,
+    )
     code = "import app, sys; print('\\n'.join(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=120

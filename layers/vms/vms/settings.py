@@ -125,7 +125,7 @@ STREAM_MODE = Setting("STREAM_MODE", _one_of("stream", "buffered"), "stream", "s
 STREAM_SLICE_BYTES = Setting("STREAM_SLICE_BYTES", _number(int, 0, 200 * MIB), 0, "stream",
     "most bytes of one slice; 0: 6 MiB streamed (AWS sends so much unthrottled), 4 MiB buffered")
 STREAM_MAX_BYTES = Setting("STREAM_MAX_BYTES", _number(int, 0, 2**40), 0, "stream",
-    "largest file sent without a Range, 413 above it; 0: any. 200 MiB in `template.yaml`, the limit of AWS")
+    "largest file sent without a Range, 413 above it; 0: any. 190 MiB in `template.yaml`, below the limit of AWS")
 STREAM_STALL_SECONDS = Setting("STREAM_STALL_SECONDS", _number(float, 1.0, 900.0), 60.0, "stream",
     "a stream is cut when its client has read nothing for so long")
 S3_CONNECT_TIMEOUT_SECONDS = Setting("S3_CONNECT_TIMEOUT_SECONDS", _S3_SECONDS, 2.0, "stream", "connect to S3")
