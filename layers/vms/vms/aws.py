@@ -1,7 +1,7 @@
-"""Signed requests to AWS without the weight of an SDK.
+"""Signed requests to AWS without an SDK, for short cold starts.
 
-A boto3 or botocore client loads and interprets service models, and importing botocore's signer alone takes longer than all that is done here.
-botocore is asked for credentials where Lambda does not give them by the environment.
+A boto3 or botocore client loads and interprets service models; importing botocore's signer alone takes longer than all of this module's
+work. botocore finds the credentials where the environment does not have them.
 """
 
 import http.client
@@ -19,7 +19,7 @@ TIMEOUT = 5.0
 
 
 class AwsError(Exception):
-    """An AWS service refused or did not answer; the message names service and status, never what was asked for or told."""
+    """An AWS service refused or did not answer; the message names the service and the status, nothing of the content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class _EnvironmentKeys:
 
 
 def credentials() -> Keys:
-    """The credentials to sign with now: the environment's, as Lambda gives them, else what botocore finds and refreshes (SnapStart).
+    """The credentials to sign with: the environment's, as Lambda sets them, else those that botocore finds and refreshes.
 
     Raises:
         AwsError: there are none.
@@ -61,7 +61,7 @@ def secret(arn: str, region: str) -> str:
     """The text of a secret (Secrets Manager, GetSecretValue).
 
     Raises:
-        AwsError: it cannot be had.
+        AwsError: Secrets Manager refuses or does not answer.
     """
     endpoint = os.environ.get("AWS_ENDPOINT_URL_SECRETS_MANAGER") or os.environ.get("AWS_ENDPOINT_URL")
     url = (endpoint or f"https://secretsmanager.{region}.amazonaws.com{_suffix(region)}").rstrip("/") + "/"
@@ -103,6 +103,6 @@ def _suffix(region: str) -> str:
 
 
 def s3_endpoint(bucket: str, region: str) -> str:
-    """Where S3 has this bucket: in the host's name, but for names with dots, which no certificate covers."""
+    """The bucket's URL, in virtual-host form unless the name has dots, which the certificate does not cover."""
     host = f"s3.{region}.amazonaws.com{_suffix(region)}"
     return f"https://{host}/{bucket}" if "." in bucket else f"https://{bucket}.{host}"

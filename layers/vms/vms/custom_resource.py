@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-# An answer may have 4,096 bytes; the fields around the reason take few hundred. A character of a reason takes up to 6 bytes in ASCII JSON.
+# An answer may have 4,096 bytes. The other fields take a few hundred, and a character up to 6 bytes in ASCII JSON.
 _REASON_CHARACTERS = 600
 # Seconds to reach the URL, and for it to answer.
 _TIMEOUT = 10.0
@@ -22,12 +22,12 @@ def is_request(event: Mapping[str, Any]) -> bool:
 
 
 def succeed(event: Mapping[str, Any], physical_id: str) -> None:
-    """Let the stack go on. Raises `OSError` when the answer does not arrive, `ValueError` on an event of another make."""
+    """Report success. Raises `OSError` when the answer does not arrive, `ValueError` when the event's ResponseURL is no URL."""
     _answer(event, physical_id, "SUCCESS", "")
 
 
 def fail(event: Mapping[str, Any], physical_id: str, reason: str) -> None:
-    """Make the stack roll back and show the reason, cut to 600 characters. Raises as `succeed` does."""
+    """Report failure: the stack rolls back and shows the reason, cut to 600 characters. Raises as `succeed` does."""
     _answer(event, physical_id, "FAILED", reason)
 
 
@@ -38,7 +38,7 @@ def _answer(event: Mapping[str, Any], physical_id: str, status: str, reason: str
     body = {
         "Status": status,
         "Reason": reason[:_REASON_CHARACTERS],
-        # A change of this id would make CloudFormation delete what it takes for the old resource.
+        # If this id changed, CloudFormation would send a Delete for the old one.
         "PhysicalResourceId": event.get("PhysicalResourceId") or physical_id,
         "StackId": event["StackId"],
         "RequestId": event["RequestId"],

@@ -19,8 +19,7 @@
      ├── StorageFailed        502
      └── Unavailable          503
 
-Domain functions raise them; `vms.api` and the stream function turn them into `application/problem+json`, and nobody else builds an
-error body.
+Domain functions raise them; `vms.api` and the stream function alone turn them into `application/problem+json`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ PROBLEM_JSON = "application/problem+json"
 
 
 class Problem(Exception):
-    """An answer that is an error. `detail` is shown to the caller: it must say nothing of secrets or of the inside."""
+    """An answer that is an error. `detail` is shown to the caller, so it never has a secret or an exception's text."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "urn:vms:error:internal"
@@ -43,7 +42,7 @@ class Problem(Exception):
         super().__init__(self.detail)
 
     def body(self, request_id: str) -> dict[str, object]:
-        """The problem document's members, `instance` being the request id by which the logs know this answer."""
+        """The members of the problem document. `instance` is the request id, which the log lines have too."""
         return {
             "type": self.type,
             "title": self.title,
@@ -54,7 +53,7 @@ class Problem(Exception):
 
 
 class Internal(Problem):
-    """Anything unforeseen; its text never tells what."""
+    """An unforeseen failure; the log has its cause, the answer does not."""
 
 
 class BadJson(Problem):
@@ -169,7 +168,7 @@ class Invalid(Problem):
 
 
 class TooManyAttempts(Problem):
-    """Too many failed log-ins; the next try is heard after `seconds`."""
+    """Too many failed attempts at a password; try again after `seconds`."""
 
     status = 429
     type = "urn:vms:error:too-many-attempts"

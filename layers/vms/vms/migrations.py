@@ -10,21 +10,21 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-# Any two runs exclude each other by this number; it stands for nothing else.
+# The advisory lock of every run; the number has no meaning.
 LOCK = 7_018_442_290_114_653
 
 _NAME = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
 
 
 class MigrationError(Exception):
-    """A migration failed, or the files do not fit what was applied; the message names the file and PostgreSQL's own words."""
+    """A migration failed, or the files do not match what was applied; the message has the file and PostgreSQL's message."""
 
 
 def apply(database_url: str, directory: Path, *, password: str | None = None) -> list[str]:
     """Bring the schema up to date and return the names of the files that this call applied, in order.
 
-    Each file runs in a transaction of its own together with its record, so a failed one leaves nothing behind; a second caller waits
-    for the first and then finds nothing to do. The role's time-outs are set here, since RDS Proxy pins whoever says SET.
+    Each file runs in a transaction of its own together with its record, so a failed one changes nothing; concurrent
+    callers run one after the other. The role's time-outs are set here, because RDS Proxy pins a client that says SET.
 
     Raises:
         MigrationError: a file failed, changed after it was applied, or is not named as it should be.
@@ -35,9 +35,7 @@ def apply(database_url: str, directory: Path, *, password: str | None = None) ->
     with psycopg.connect(conninfo, autocommit=True, connect_timeout=10) as connection:
         connection.execute("SET statement_timeout = 0")  # the role's limits are for requests; an index may take longer
         connection.execute("SET lock_timeout = 0")
-        connection.execute(
-            "SELECT pg_advisory_lock(%s)", (LOCK,)
-        )  # let go when the connection closes, whatever happens
+        connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))  # released when the connection closes
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migration ("
             "name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"

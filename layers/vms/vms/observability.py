@@ -1,4 +1,4 @@
-"""Logs and metrics as operators read them: JSON lines with the request's ids, and CloudWatch metrics in the embedded format.
+"""Logs and metrics: JSON lines with the request's ids, and CloudWatch metrics in the embedded format.
 
 Neither ever holds a token, a password or a query string. The dashboard in template.yaml names the metrics:
 Views, PointsGranted, BytesStreamed, LogInFailures, PlansExpired, Latency (ms, by route), Faults.
@@ -18,7 +18,7 @@ _UNITS = {"BytesStreamed": MetricUnit.Bytes, "Latency": MetricUnit.Milliseconds}
 
 
 def begin(event: Mapping[str, Any], context: Any) -> str:
-    """Give every log line from here on the ids and the route of this request; returns the id by which API Gateway knows it."""
+    """Add this request's ids and route to every log line that follows; returns API Gateway's request id."""
     request_id: str = event["requestContext"].get("requestId") or context.aws_request_id
     logger.append_keys(
         correlation_id=request_id, function_request_id=context.aws_request_id, route=event.get("resource")
@@ -27,18 +27,18 @@ def begin(event: Mapping[str, Any], context: Any) -> str:
 
 
 def count(name: str, value: float = 1) -> None:
-    """Count so many of a metric; the next `emit` tells it."""
+    """Add `value` to a metric; the next `emit` writes it."""
     metrics.add_metric(name, _UNITS.get(name, MetricUnit.Count), value)
 
 
 def emit(event: Mapping[str, Any]) -> None:
-    """One metric line of what was counted, by the request's route."""
+    """Write one line with the metrics counted so far, by the request's route."""
     metrics.add_dimension("route", f"{event['httpMethod']} {event['resource']}")
     metrics.flush_metrics()
 
 
 def observe(event: Mapping[str, Any], status: int, started: float) -> None:
-    """End a request that began at `started` (`time.perf_counter`): its latency, and whether it is a fault, beside what it counted."""
+    """Write the metrics of a request that began at `started` (`time.perf_counter`), with its latency, and a fault for 5xx."""
     count("Latency", (time.perf_counter() - started) * 1000)
     if status >= 500:
         count("Faults")

@@ -1,4 +1,4 @@
-"""Keyset pages, newest first: a page costs the same at any depth, and rows that come or go do not shift it."""
+"""Keyset pages, newest first. A page costs the same at any depth, and rows added or deleted meanwhile do not shift it."""
 
 import base64
 import binascii
@@ -9,7 +9,6 @@ from vms.database import Row
 from vms.errors import Invalid
 
 FIRST = 2**63 - 1  # above every seq
-MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +28,11 @@ class Slice:
 
     @property
     def parameters(self) -> dict[str, object]:
-        """What a listing statement takes: it reads one row more than a page shows, to know whether another follows."""
+        """Parameters of a listing statement, which reads one row more than a page shows, to know whether another page follows."""
         return {"before": self.before, "limit": self.limit + 1}
 
     def page[T](self, rows: Sequence[Row], build: Callable[[Row], T]) -> Page[T]:
-        """Make a page of the rows, each of which has its id in `seq` (None in the one row of an empty list)."""
+        """Make a page of rows with their id in `seq`; a row with none stands for an empty list."""
         there = [row for row in rows if row["seq"] is not None]
         shown = there[: self.limit]
         more = len(there) > self.limit
@@ -49,7 +48,7 @@ def read_cursor(cursor: str) -> int:
     """The id that a cursor stands for.
 
     Raises:
-        Invalid: it is none that this server made.
+        Invalid: this server did not make it.
     """
     try:
         version, _, digits = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii").partition(":")

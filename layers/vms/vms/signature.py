@@ -1,7 +1,7 @@
-"""AWS Signature Version 4, by its specification alone: no import that a cold start would feel. No I/O.
+"""AWS Signature Version 4, without imports that lengthen a cold start. No I/O.
 
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. botocore signs the same, but importing its
-signer costs as much time as the rest of a stream's start but for the database driver; the tests hold every signature here to botocore's own.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. The tests compare
+the signatures with botocore's. botocore's own signer is not used because its import takes longer than most of the stream function's start.
 """
 
 import hashlib
@@ -20,21 +20,24 @@ class Keys(Protocol):
 
     @property
     def access_key(self) -> str:
-        """Its public part."""
+        """The access key id."""
 
     @property
     def secret_key(self) -> str:
-        """What signs."""
+        """The secret access key."""
 
     @property
     def token(self) -> str | None:
-        """The session token, sent along."""
+        """The session token; None for long-term keys."""
 
 
 def sign(
     keys: Keys, service: str, region: str, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
 ) -> dict[str, str]:
-    """All headers to send: the given ones, every one of which is signed, and the signature's. `url` is percent-encoded; http.client adds Host."""
+    """All headers to send: the given ones, which are all signed, and those of the signature.
+
+    `url` is percent-encoded. http.client adds Host.
+    """
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     parts = urlsplit(url)
     content = hashlib.sha256(body).hexdigest()
@@ -57,7 +60,7 @@ def sign(
 
 
 def presign(keys: Keys, service: str, region: str, url: str, parameters: Mapping[str, str], seconds: int) -> str:
-    """A GET of this URL (which has no query) with these parameters, signed in its query and good for so many seconds."""
+    """A presigned GET of this URL (without a query) with these parameters, valid for `seconds`."""
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     signing = {
         **parameters,

@@ -1,6 +1,7 @@
 """Counts failed attempts at a password, and refuses more of them for a while.
 
-Failures are counted after the check: attempts at the same time may exceed the limit by their number, and successful ones never count.
+Failures are counted after the password was checked: concurrent attempts may exceed the limit by their number.
+Successful ones never count.
 """
 
 import hashlib
@@ -12,12 +13,12 @@ from vms.settings import settings
 
 
 def subject(*parts: str) -> str:
-    """What failures are counted by, in a form that does not show it: the SHA-256 of its parts, in hex."""
+    """The key that failures are counted by: the SHA-256 of the parts, in hex, which does not show them."""
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def check(subjects: Sequence[str]) -> None:
-    """Let pass, unless one of these has failed too often within the window.
+    """Check that none of these subjects has failed too often within the window.
 
     Raises:
         TooManyAttempts: with the seconds until the window ends.
@@ -33,7 +34,8 @@ def refuse(row: database.Row | None) -> None:
         raise TooManyAttempts(max(1, int(row["wait"])))
 
 
-# Seconds to wait, or null. Wants %(subjects)s and %(most)s: the first subject is held to `most`, each further one to ten times as many.
+# Seconds to wait, or null. Needs %(subjects)s and %(most)s. The first subject may fail `most` times, each further one ten times
+# as often.
 WAIT = """(
     SELECT ceil(extract(epoch FROM max(a.ends_at) - now()))
     FROM unnest(%(subjects)s::text[]) WITH ORDINALITY AS s (subject, place)
@@ -43,7 +45,7 @@ WAIT = """(
 
 
 def record_failure(subjects: Sequence[str]) -> None:
-    """Count one more failure for each, in a window that begins with the first."""
+    """Count one more failure for each subject, in a window that begins with the first failure."""
     database.fetch_all(
         """INSERT INTO login_attempt AS a (subject, ends_at)
         SELECT DISTINCT s, now() + make_interval(secs => %(seconds)s) FROM unnest(%(subjects)s::text[]) AS s ORDER BY s
