@@ -12,7 +12,7 @@ from vms.auth import Caller, Who
 from vms.domain import videos, views
 from vms.errors import Internal, Invalid, PreconditionFailed, Problem, RangeNotSatisfiable, StorageFailed, TooLarge
 from vms.keys import signing_key
-from vms.observability import begin, count, emit, logger, observe
+from vms.observability import authenticated, begin, count, emit, logger, observe, refused
 from vms.ranges import Selection
 from vms.representation import describe
 from vms.responses import Streamed
@@ -31,7 +31,9 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     try:
         response = respond(event, context.get_remaining_time_in_millis() / 1000)
     except Exception as failure:  # noqa: BLE001 - the last resort: the caller gets 500, the log gets the rest
-        response = responses.problem(as_problem(failure), request_id, body=event["httpMethod"] != "HEAD")
+        problem = as_problem(failure)
+        refused(problem.status, problem.type)
+        response = responses.problem(problem, request_id, body=event["httpMethod"] != "HEAD")
     observe(event, response.status, started)
     return responses.buffered(response, request_id) if stream_settings().buffered else response
 
@@ -53,6 +55,7 @@ def respond(event: dict[str, Any], seconds: float) -> Streamed:
     fields = read_fields(event)
     video_id = read_id(event["pathParameters"]["video_id"])
     caller, slices = authenticate(fields, event.get("queryStringParameters") or {}, video_id)
+    authenticated(caller.user_id)
     source = videos.find_source(caller, video_id)
     head = event["httpMethod"] == "HEAD"
     config = stream_settings()

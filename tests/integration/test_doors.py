@@ -17,6 +17,7 @@ from tests.in_process import context, fresh, load
 from tests.service import Services, forget
 from vms import database, passwords
 from vms.domain import sessions, users
+from vms.observability import logger
 from vms.settings import SettingError
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -291,3 +292,20 @@ def test_what_the_dashboard_shows_is_counted(
 def test_the_dashboard_shows_what_is_counted() -> None:
     shown = set(re.findall(r'MetricName=\\"(\w+)\\"', (EVENTS.parent / "template.yaml").read_text("utf-8")))
     assert {"Views", "PointsGranted", "BytesStreamed", "LogInFailures", "PlansExpired", "Latency"} <= shown
+
+
+def test_a_refused_request_leaves_one_log_line_with_its_id_caller_route_and_problem(
+    acme: Company, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path, route in (
+        ("/v1/videos/id/", "/v1/videos/id/{video_id}"),
+        ("/v1/videos/stream/", "/v1/videos/stream/{video_id}"),
+    ):
+        caplog.clear()
+        refusal = problem(acme.guest.get(f"{path}{2**60}"), 404, "not-found")
+        (line,) = (record for record in caplog.records if record.message == "refused")
+        assert (line.status, line.problem) == (404, "urn:vms:error:not-found")  # type: ignore[attr-defined]  # extra keys
+        keys = logger.get_current_keys()
+        assert (keys["correlation_id"], keys["user_id"], keys["route"]) == (refusal["instance"], acme.guest.id, route)
+    assert acme.guest.http.get("/v1/auth/me").status_code == 401
+    assert logger.get_current_keys()["user_id"] is None

@@ -34,7 +34,7 @@ from vms.errors import (
     Unauthenticated,
     Unavailable,
 )
-from vms.observability import begin, logger, observe
+from vms.observability import authenticated, begin, logger, observe, refused
 from vms.schemas import ProblemDocument
 from vms.settings import settings
 
@@ -161,6 +161,7 @@ class Api:
         return answer
 
     def _answer_problem(self, problem: Problem) -> Response[Any]:
+        refused(problem.status, problem.type)
         return Response(
             status_code=problem.status,
             content_type=PROBLEM_JSON,
@@ -182,7 +183,9 @@ def _gate(who: Who) -> Callable[[APIGatewayRestResolver, NextMiddleware], Respon
     def gate(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
         if who is not Who.ANONYMOUS:
             authorization = app.current_event.headers.get("Authorization")
-            app.append_context(caller=authenticate(authorization, who))  # type: ignore[no-untyped-call]
+            caller = authenticate(authorization, who)
+            authenticated(caller.user_id)
+            app.append_context(caller=caller)  # type: ignore[no-untyped-call]
         return next_middleware(app)
 
     return gate

@@ -21,9 +21,22 @@ def begin(event: Mapping[str, Any], context: Any) -> str:
     """Add this request's ids and route to every log line that follows; returns API Gateway's request id."""
     request_id: str = event["requestContext"].get("requestId") or context.aws_request_id
     logger.append_keys(
-        correlation_id=request_id, function_request_id=context.aws_request_id, route=event.get("resource")
+        correlation_id=request_id,
+        function_request_id=context.aws_request_id,
+        route=event.get("resource"),
+        user_id=None,
     )
     return request_id
+
+
+def authenticated(user_id: int) -> None:
+    """Add the caller to every further log line of this request."""
+    logger.append_keys(user_id=user_id)
+
+
+def refused(status: int, problem: str) -> None:
+    """Write one line for a request that is answered by a problem, so that its request id leads to status, type and caller."""
+    logger.info("refused", extra={"status": status, "problem": problem})
 
 
 def count(name: str, value: float = 1) -> None:
