@@ -7,7 +7,8 @@ from pathlib import Path
 import bcrypt
 import psycopg
 
-from local.s3 import S3, S3Error
+from local.daemon import DaemonError
+from local.s3 import S3
 
 PASSWORD = "demo-password"  # noqa: S105 - printed on the terminal; it opens nothing but this demonstration
 FILMS = {"Colours and tones": "colours.mp4", "Into the fractal": "zoom.mp4"}
@@ -32,7 +33,7 @@ def load(database_url: str, s3: S3) -> list[DemoLogin]:
     Into a service that has ever had a corporation it loads nothing, so that what was deleted stays deleted.
 
     Raises:
-        S3Error: a film could not be stored; nothing is in the database then.
+        DaemonError: a film could not be stored; nothing is in the database then.
     """
     with psycopg.connect(database_url) as connection:
         if not connection.execute("SELECT 1 FROM corporation LIMIT 1").fetchone():
@@ -55,16 +56,16 @@ def _upload(s3: S3) -> None:
                 break
             time.sleep(min(0.02 * (attempt + 1), 0.3))
         else:
-            raise S3Error(f"{film} could not be stored: the S3 server answers {status}")
+            raise DaemonError(f"{film} could not be stored: the S3 server answers {status}")
 
 
 def _insert(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     password = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()  # one for all four: it costs 0.25 s
     for name, (plan, domain) in CORPORATIONS.items():
-        row = connection.execute(
+        made = connection.execute(
             "INSERT INTO corporation (name, plan_type) VALUES (%s, %s) RETURNING seq", (name, plan)
-        ).fetchone()
-        corporation = row[0] if row else None
+        )
+        (corporation,) = made.fetchone() or (None,)
         for role in ("admin", "guest"):
             connection.execute(
                 'INSERT INTO "user" (email, password, role, corporation_id) VALUES (%s, %s, %s, %s)',

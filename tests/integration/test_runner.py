@@ -295,7 +295,8 @@ def test_a_worker_has_lambdas_environment_and_nothing_of_the_hosts(served: Serve
 def test_each_invocation_is_reported_as_lambda_does(served: Served) -> None:
     request_id = served.get("/echo/x").json()["id"]
     assert served.logged(f"REPORT RequestId: {request_id}\tDuration: ")
-    line = next(line for line in served.log.read_text().splitlines() if request_id in line)
+    started, ended, line = [line for line in served.log.read_text().splitlines() if request_id in line]
+    assert (started, ended) == (f"START RequestId: {request_id} Version: $LATEST", f"END RequestId: {request_id}")
     assert "Billed Duration: " in line
     assert "Memory Size: 256 MB" in line
     assert "Init Duration: " in served.log.read_text()

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from local import answers, gateway, template
+from local import answers, gateway, sam
 from local.answers import MalformedAnswerError
 from local.gateway import Request
 from local.intrinsics import Resolver
 from local.routing import Router
 from local.schedules import event_of, rate_seconds
 from local.server import settings_of
-from local.template import GatewayResponse, Route, Schedule, Template
+from local.template import GatewayResponse, Route, Schedule, Template, TemplateError
 
 PATHS = (
     "/",
@@ -307,8 +307,8 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Template:
     for name in ("one", "two", "layer", "cache"):
         (directory / name).mkdir()
     (directory / "template.yaml").write_text(SAM)
-    first = template.load(directory / "template.yaml", directory / "cache")
-    assert template.load(directory / "template.yaml", directory / "cache") == first  # the second time from the cache
+    first = sam.load(directory / "template.yaml", directory / "cache")
+    assert sam.load(directory / "template.yaml", directory / "cache") == first  # the second time from the cache
     return first
 
 
@@ -337,7 +337,7 @@ def test_schedules_have_their_rate_and_their_input(read: Template) -> None:
 
 
 def test_an_unknown_function_is_refused_with_the_known_names(read: Template) -> None:
-    with pytest.raises(template.TemplateError, match="there is no function x: the template has one, two"):
+    with pytest.raises(TemplateError, match="there is no function x: the template has one, two"):
         read.function("x")
 
 
@@ -352,8 +352,8 @@ def test_an_unknown_function_is_refused_with_the_known_names(read: Template) -> 
 )
 def test_a_broken_template_is_a_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "template.yaml").write_text(text)
-    with pytest.raises(template.TemplateError):
-        template.load(tmp_path / "template.yaml")
+    with pytest.raises(TemplateError):
+        sam.load(tmp_path / "template.yaml")
 
 
 @pytest.mark.parametrize(
