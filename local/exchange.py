@@ -12,6 +12,9 @@ from local.http1 import Headers, HttpConnection, field, head_bytes
 # https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
+# Seconds in which a client that was refused may send the rest, to be ignored.
+LINGER_SECONDS = 2.0
+
 
 @lru_cache(maxsize=1)
 def http_date(second: int) -> bytes:
@@ -243,6 +246,11 @@ class ClientConnection(HttpConnection):
                 raise
             finally:
                 self._current = None
+            if self._refused and not self._queue:
+                # To close while the client still sends would reset the connection and take the answer with it.
+                self.transport.write_eof()
+                asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.close)
+                return
             if not exchange.keep_alive or (self._half_closed and not self._queue):
                 self.transport.close()
             if self.transport.is_closing() or not self._queue:
@@ -253,5 +261,5 @@ class ClientConnection(HttpConnection):
 
     def _drop_body(self, exchange: Exchange) -> None:
         exchange.refusal, exchange.keep_alive = 413, False
-        self._reading = None
+        self._reading, self._refused = None, True
         self._accept(exchange)

@@ -106,11 +106,11 @@ class Call:
             return
         cold = self._invocation.init_ms if self._invocation is not None and self._invocation.cold else None
         shown = request.method, request.path, exchange.status, ms, function, request.request_id
-        front.out(terminal.line(*shown, self._note, cold=cold))
+        terminal.show(terminal.line(*shown, self._note, cold=cold))
         if exchange.status >= 500 and function:
             logged = front.pools[function].log.exception(request.request_id)
             if traceback := self._traceback or logged:
-                front.out(terminal.traceback(traceback))
+                terminal.show(terminal.traceback(traceback))
 
     def _find(self) -> tuple[Route, Mapping[str, str]]:
         route, variables = self._front.router.find(self._request.method, self._request.path)

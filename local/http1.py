@@ -115,8 +115,7 @@ class HttpConnection(asyncio.Protocol):
         if self._refused or self._upgrades:
             return
         self._in_body = True
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if self._head_bytes > MAX_HEAD_BYTES and size > MAX_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
             self.refuse(431)
         else:
             self.head_complete()
@@ -148,6 +147,9 @@ class HttpConnection(asyncio.Protocol):
             self.parser = httptools.HttpRequestParser(self)
             return head + data[upgrade.args[0] :]
         return b""
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _limit_head_time(self) -> None:
         if self.limits_head_time:

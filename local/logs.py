@@ -18,12 +18,14 @@ class Log:
         self._path = target if isinstance(target, Path) else None
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         self.fd = os.open(target, flags, 0o600) if isinstance(target, Path) else target
+        self._lines = 0
 
     def write(self, line: str) -> None:
         """Add a line. A file that is full begins anew: the workers hold it open, so that it is copied and emptied, not renamed."""
         with contextlib.suppress(OSError):  # nobody reads it any more, or the disk is full: no reason to fail a request
             os.write(self.fd, f"{line}\n".encode())
-            if self._path is not None and os.fstat(self.fd).st_size > MAX_BYTES:
+            self._lines += 1
+            if self._path is not None and self._lines % 32 == 0 and os.fstat(self.fd).st_size > MAX_BYTES:
                 shutil.copyfile(self._path, self._path.with_name(f"{self._path.name}.1"))
                 os.ftruncate(self.fd, 0)
 

