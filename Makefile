@@ -4,6 +4,7 @@
 .SUFFIXES:
 SHELL := /bin/bash
 export LC_ALL ?= C.UTF-8
+unexport PYTHONHOME
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python

@@ -16,6 +16,7 @@ DELIMITER = b"\0" * 8
 MAX_PRELUDE_BYTES = 16 * 1024
 STREAM_CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 _NOT_IN_ANSWER = frozenset({"connection", "date", "keep-alive", "server", "trailer", "transfer-encoding", "upgrade"})
+_VARIABLE = re.compile(r"\$\{context\.([A-Za-z.]+)\}|\$context\.([A-Za-z]+(?:\.[A-Za-z]+)*)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -151,11 +152,4 @@ def _mapped(value: str, values: Mapping[str, str]) -> str:
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
-    def fill(found: re.Match[str]) -> str:
-        name = found[1] or found[2]
-        for end in range(len(name), 0, -1):  # a sentence's full stop after a variable is no part of its name
-            if name[:end] in values and (end == len(name) or name[end] == "."):
-                return values[name[:end]] + name[end:]
-        return ""
-
-    return re.sub(r"\$\{context\.([A-Za-z.]+)\}|\$context\.([A-Za-z.]+)", fill, text)
+    return _VARIABLE.sub(lambda found: values.get(found[1] or found[2], ""), text)

@@ -1,7 +1,6 @@
 """What `make run` shows on its first start: two corporations, an admin and a guest each, and two films that really play."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import bcrypt
@@ -16,19 +15,8 @@ CORPORATIONS = {"Paid Pictures": ("PAID", "paid.example"), "Free Films": ("FREE"
 DATA = Path(__file__).parents[1] / "tests" / "data"
 
 
-@dataclass(frozen=True)
-class DemoLogin:
-    """A log-in to show: whose it is, and what to type."""
-
-    corporation: str
-    plan: str
-    role: str
-    email: str
-    password: str = PASSWORD
-
-
-def load(database_url: str, s3: S3) -> list[DemoLogin]:
-    """Load the demo data into an empty service, and return its log-ins, as far as they still exist.
+def load(database_url: str, s3: S3) -> list[str]:
+    """Load the demo data into an empty service; returns a line for each of its log-ins that still exists.
 
     Into a service that has ever had a corporation it loads nothing, so that what was deleted stays deleted.
 
@@ -44,7 +32,7 @@ def load(database_url: str, s3: S3) -> list[DemoLogin]:
             WHERE u.email = ANY(%s) AND u.deleted_at IS NULL AND c.deleted_at IS NULL ORDER BY u.seq""",
             ([f"{role}@{domain}" for _, domain in CORPORATIONS.values() for role in ("admin", "guest")],),
         ).fetchall()
-    return [DemoLogin(*row) for row in rows]
+    return [f"{email:18}  {PASSWORD}  {role} of {name}, {plan}" for name, plan, role, email in rows]
 
 
 def _upload(s3: S3) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from local import answers, gateway
 from local.exchange import ClientConnection, Exchange
@@ -19,17 +20,15 @@ from local.terminal import Terminal, error_text
 MAX_EVENT_BYTES = 6 * 1024 * 1024
 
 
+@dataclass
 class Front:
     """What all connections share. Without a `terminal` the requests are not shown."""
 
-    def __init__(
-        self, template: Template, pools: Mapping[str, Pool], out: Callable[[str], None], terminal: Terminal | None
-    ) -> None:
-        self.template = template
-        self.pools = pools
-        self.router = Router(template.routes)
-        self.out = out
-        self.terminal = terminal
+    template: Template
+    pools: Mapping[str, Pool]
+    router: Router
+    out: Callable[[str], None]
+    terminal: Terminal | None
 
     def connection(self) -> "FrontConnection":
         """A new client's connection."""
@@ -108,7 +107,7 @@ class Call:
         shown = request.method, request.path, exchange.status, ms, function, request.request_id
         terminal.show(terminal.line(*shown, self._note, cold=cold))
         if exchange.status >= 500 and function:
-            logged = front.pools[function].log.exception(request.request_id)
+            logged = front.pools[function].log.traceback(request.request_id)
             if traceback := self._traceback or logged:
                 terminal.show(terminal.traceback(traceback))
 

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 def new_id() -> str:
@@ -97,23 +97,27 @@ class Stream:
             self._waiting.set_result(None)
 
 
+def _future() -> "asyncio.Future[Result | Stream]":
+    return asyncio.get_running_loop().create_future()
+
+
+@dataclass(slots=True, eq=False)
 class Invocation:
     """One event for one function."""
 
-    __slots__ = ("arn", "cold", "deadline_ms", "error_type", "event", "given_at", "init_ms", "reported", "request_id", "result",
-        "settled", "trace_id", "waits_since")  # fmt: skip
-
-    def __init__(self, request_id: str, event: bytes, trace_id: str) -> None:
-        self.request_id, self.event, self.trace_id = request_id, event, trace_id
-        self.result: asyncio.Future[Result | Stream] = asyncio.get_running_loop().create_future()
-        self.settled = False  # whether the result is known; its caller may have gone before
-        self.arn = ""
-        self.deadline_ms = 0
-        self.waits_since = self.given_at = 0.0
-        self.init_ms: float | None = None
-        self.cold = False  # whether it waited for the start of its worker
-        self.error_type: str | None = None
-        self.reported = False
+    request_id: str
+    event: bytes
+    trace_id: str
+    result: "asyncio.Future[Result | Stream]" = field(default_factory=_future)
+    settled: bool = False  # whether the result is known; its caller may have gone before
+    arn: str = ""
+    deadline_ms: int = 0
+    waits_since: float = 0.0
+    given_at: float = 0.0
+    init_ms: float | None = None
+    cold: bool = False  # whether it waited for the start of its worker
+    error_type: str | None = None
+    reported: bool = False
 
     def settle(self, result: Result | Stream) -> None:
         """Tell the caller; a stream that nobody waits for any more is cancelled."""

@@ -29,7 +29,7 @@ class Log:
                 shutil.copyfile(self._path, self._path.with_name(f"{self._path.name}.1"))
                 os.ftruncate(self.fd, 0)
 
-    def exception(self, request_id: str) -> str | None:
+    def traceback(self, request_id: str) -> str | None:
         """The traceback in the last JSON line of that request, if this is a file and the line is among its last 256 KiB."""
         if self._path is None:
             return None

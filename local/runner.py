@@ -128,9 +128,7 @@ class Services:
         """Load the demo data if nothing was ever there; the lines that show its log-ins."""
         from local import demo
 
-        logins = demo.load(self.postgres.url, self.s3)
-        width = max((len(login.email) for login in logins), default=0)
-        return [f"{it.email:{width}}  {it.password}  {it.role} of {it.corporation}, {it.plan}" for it in logins]
+        return demo.load(self.postgres.url, self.s3)
 
     def _start_postgres(self) -> None:
         from local import postgres

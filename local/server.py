@@ -15,6 +15,7 @@ from local.http1 import field
 from local.invocation import Result, error_json
 from local.logs import Log
 from local.pool import Pool
+from local.routing import Router
 from local.schedules import fire
 from local.template import Function, Template, TemplateError
 from local.terminal import Terminal
@@ -51,7 +52,7 @@ class Server:
             for name, function in template.functions.items()
         }
         self._terminal = Terminal() if isinstance(logs, Path) else None
-        self._front = Front(template, self.pools, out, self._terminal)
+        self._front = Front(template, self.pools, Router(template.routes), out, self._terminal)
         self._servers: list[asyncio.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
 
