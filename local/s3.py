@@ -33,7 +33,6 @@ class S3(Daemon):
     region: str
     bucket: str
     directory: Path
-    pid: int = 0
     process: "subprocess.Popen[bytes] | None" = None
 
     @classmethod

@@ -190,7 +190,6 @@ class Service:
             environment["AWS_REGION"],
             environment["VIDEO_BUCKET"],
             self.directory,
-            0,
         )
         status = storage.request(
             "PUT", key, os.urandom(1024 * 1024) * (size // 2**20) + os.urandom(size % 2**20)
@@ -209,7 +208,7 @@ def running() -> Iterator[Service]:
     """A runner on a free port, in a directory of its own that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="vms-bench-", ignore_cleanup_errors=True) as place:
         directory = Path(place)
-        environment = {**os.environ, "PORT": "0", "LOCAL_DIR": str(directory), "BCRYPT_COST": "12"}
+        environment = {**os.environ, "PORT": "0", "LOCAL_DIR": str(directory), "BCRYPT_COST": "12", "LOG": "raw"}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with (directory / "runner.log").open("wb") as log:
             process = subprocess.Popen(
