@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from local import answers, gateway
-from local.exchange import ClientConnection, Exchange
+from local.clients import ClientConnection
+from local.exchange import Exchange
 from local.gateway import Request
 from local.http1 import Headers, field
 from local.invocation import Invocation, Result, Stream, new_id, new_trace_id

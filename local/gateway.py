@@ -64,12 +64,9 @@ def event(request: Request, route: Route, variables: Mapping[str, str], template
     if request.body:
         encoded = _is_binary(folded.get("content-type", ""), template.binary_media_types)
         body = base64.b64encode(request.body).decode() if encoded else request.body.decode("utf-8", "replace")
-    now = time.time()
-    host = folded.get("host", "localhost")
-    path = request.path
     return {
         "resource": route.path,
-        "path": path,
+        "path": request.path,
         "httpMethod": request.method,
         "headers": headers,
         "multiValueHeaders": multi,
@@ -77,26 +74,32 @@ def event(request: Request, route: Route, variables: Mapping[str, str], template
         "multiValueQueryStringParameters": multi_query or None,
         "pathParameters": dict(variables) or None,
         "stageVariables": dict(template.stage_variables) or None,
-        "requestContext": {
-            "resourceId": "local",
-            "resourcePath": route.path,
-            "httpMethod": request.method,
-            "extendedRequestId": request.request_id[:8] + "LOCAL=",
-            "requestTime": _request_time(int(now)),
-            "path": path,
-            "accountId": ACCOUNT,
-            "protocol": request.http_version,
-            "stage": template.stage,
-            "domainPrefix": host.partition(":")[0].partition(".")[0],
-            "requestTimeEpoch": int(now * 1000),
-            "requestId": request.request_id,
-            "identity": _NO_IDENTITY | {"sourceIp": request.source_ip, "userAgent": folded.get("user-agent")},
-            "domainName": host,
-            "deploymentId": "local",
-            "apiId": "local",
-        },
+        "requestContext": _context(request, route, template, folded),
         "body": body,
         "isBase64Encoded": encoded,
+    }
+
+
+def _context(request: Request, route: Route, template: Template, headers: Mapping[str, str]) -> dict[str, Any]:
+    now = time.time()
+    host = headers.get("host", "localhost")
+    return {
+        "resourceId": "local",
+        "resourcePath": route.path,
+        "httpMethod": request.method,
+        "extendedRequestId": request.request_id[:8] + "LOCAL=",
+        "requestTime": _request_time(int(now)),
+        "path": request.path,
+        "accountId": ACCOUNT,
+        "protocol": request.http_version,
+        "stage": template.stage,
+        "domainPrefix": host.partition(":")[0].partition(".")[0],
+        "requestTimeEpoch": int(now * 1000),
+        "requestId": request.request_id,
+        "identity": _NO_IDENTITY | {"sourceIp": request.source_ip, "userAgent": headers.get("user-agent")},
+        "domainName": host,
+        "deploymentId": "local",
+        "apiId": "local",
     }
 
 

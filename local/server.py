@@ -9,7 +9,8 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from local.exchange import ClientConnection, Exchange
+from local.clients import ClientConnection
+from local.exchange import Exchange
 from local.front import Front
 from local.http1 import field
 from local.invocation import Result, error_json

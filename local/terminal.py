@@ -53,7 +53,7 @@ class Terminal:
             f"{method:6} {printable(path)}",
             self._in(colour, str(status or "---")),
             f"{ms:.1f} ms",
-            function.removesuffix("Function"),
+            function.removesuffix("Function") or "-",
             self._in(_DIM, request_id),
         ]
         if cold is not None:
