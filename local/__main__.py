@@ -3,18 +3,17 @@
 import argparse
 import asyncio
 import contextlib
-import http.client
 import json
 import os
 import resource
 import shutil
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from local.runner import RunnerError, bind, invoke_once, locked, serve, until_stopped
-from local.server import read_json
+from local.files import read_json
+from local.runner import RunnerError, bind, check_settings, invoke_once, locked, serve, until_stopped
 from local.template import TemplateError
 
 
@@ -28,6 +27,9 @@ def main(arguments: list[str]) -> int:
     invoke.add_argument("function", help="directory name or logical id, such as plan_expiry")
     invoke.add_argument("event", help="file with the event's JSON; - is the standard input")
     options = parser.parse_args(arguments)
+    # libpq's and the AWS libraries' variables are the shell's, not the runner's: what it serves is told all that it needs.
+    for name in [name for name in os.environ if name.startswith(("AWS_", "PG"))]:
+        del os.environ[name]
     directory = Path(os.environ.get("LOCAL_DIR") or ".local").absolute()
     try:
         if options.command == "run":
@@ -41,21 +43,24 @@ def main(arguments: list[str]) -> int:
 
 
 def run(directory: Path) -> int:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT, SIGTERM or SIGHUP; LOG=raw prints the functions' own lines instead of the requests."""
+    raw = os.environ.get("LOG") == "raw"
+    check_settings(os.environ)
     sockets = bind(_port())
     with locked(directory):
-        return int(_on_loop(until_stopped(lambda stop: serve(directory, sockets, stop))))
+        return int(_on_loop(until_stopped(lambda stop: serve(directory, sockets, stop, raw=raw))))
 
 
 def clean(directory: Path) -> int:
     """Drop the local data, and nothing else that lies there; servers that a killed runner left behind end first. Raises `RunnerError`."""
-    from local import postgres, s3
+    from local.postgres import Postgres
+    from local.s3 import S3
 
     if directory.exists():
         with locked(directory):
-            postgres.stop(directory / "postgres")
-            s3.stop(directory / "s3")
-            for name in ("postgres", "s3"):
+            Postgres.end(directory.resolve() / "postgres")
+            S3.end(directory.resolve() / "s3")
+            for name in ("postgres", "s3", "log"):
                 shutil.rmtree(directory / name, ignore_errors=True)
             for name in ("env", "runner.json", "jwt-keys.json", "template.json", "sam.json", "lock"):
                 (directory / name).unlink(missing_ok=True)
@@ -75,7 +80,7 @@ def invoke_function(directory: Path, function: str, event_file: str) -> int:
         raise RunnerError(f"{event_file} is not JSON: {failure}") from failure
     result = _through_runner(directory, function, event)
     if result is None:
-        with locked(directory), _logs_on_stderr():
+        with locked(directory), contextlib.redirect_stdout(sys.stderr):  # the standard output is the result's alone
             outcome = _on_loop(invoke_once(directory, function, event))
         result = outcome.payload, outcome.error_type is not None
     payload, failed = result
@@ -84,36 +89,20 @@ def invoke_function(directory: Path, function: str, event_file: str) -> int:
 
 
 def _through_runner(directory: Path, function: str, event: bytes) -> tuple[bytes, bool] | None:
+    import urllib3
+
     record = read_json(directory / "runner.json")
     if not record:
         return None
-    connection = http.client.HTTPConnection("127.0.0.1", int(str(record["port"])), timeout=960)
+    url = f"http://127.0.0.1:{record['port']}/2015-03-31/functions/{function}/invocations"
+    headers = {"Authorization": f"Bearer {record['token']}", "Content-Type": "application/json"}
     try:
-        headers = {"Authorization": f"Bearer {record['token']}", "Content-Type": "application/json"}
-        connection.request("POST", f"/2015-03-31/functions/{function}/invocations", event, headers)
-        response = connection.getresponse()
-        payload = response.read()
-    except ConnectionRefusedError:
+        answer = urllib3.request("POST", url, body=event, headers=headers, timeout=960, retries=False)
+    except urllib3.exceptions.NewConnectionError:
         return None  # the runner was killed and has left its record
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise RunnerError(json.loads(payload or b"{}").get("errorMessage", f"the runner answered {response.status}"))
-    return payload, response.getheader("X-Amz-Function-Error") is not None
-
-
-@contextlib.contextmanager
-def _logs_on_stderr() -> Iterator[None]:
-    """Send what is printed meanwhile, by the workers too, to the standard error: the standard output is the result's alone."""
-    sys.stdout.flush()
-    saved = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(saved, 1)
-        os.close(saved)
+    if answer.status != 200:
+        raise RunnerError(json.loads(answer.data or b"{}").get("errorMessage", f"the runner answered {answer.status}"))
+    return answer.data, "X-Amz-Function-Error" in answer.headers
 
 
 def _pretty(payload: bytes) -> str:

@@ -5,6 +5,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from local.http1 import Headers
@@ -15,7 +16,7 @@ DELIMITER = b"\0" * 8
 MAX_PRELUDE_BYTES = 16 * 1024
 STREAM_CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 _NOT_IN_ANSWER = frozenset({"connection", "date", "keep-alive", "server", "trailer", "transfer-encoding", "upgrade"})
-_ANSWER_KEYS = frozenset({"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"})
+_VARIABLE = re.compile(r"\$\{context\.([A-Za-z.]+)\}|\$context\.([A-Za-z]+(?:\.[A-Za-z]+)*)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -25,42 +26,42 @@ class MalformedAnswerError(Exception):
 
 def answer(result: bytes) -> tuple[int, Headers, bytes]:
     """Status, headers and body of a buffered proxy response. Raises `MalformedAnswerError`."""
-    try:
-        document = json.loads(result)
-    except ValueError:
-        raise MalformedAnswerError("it is not JSON") from None
-    if not isinstance(document, dict):
-        raise MalformedAnswerError("it is not an object")
-    if unknown := document.keys() - _ANSWER_KEYS:
-        raise MalformedAnswerError(f"it has the unknown member {min(unknown)}")
+    document = _document(result, {"body", "isBase64Encoded"})
     status, headers = _status_and_headers(document)
+    if not any(name.lower() == b"content-type" for name, _ in headers):
+        headers.append((b"Content-Type", b"application/json"))
     body = document.get("body")
     if body is None:
-        return status, _with_content_type(headers), b""
+        return status, headers, b""
     if not isinstance(body, str):
         raise MalformedAnswerError("its body is not a string")
     if not document.get("isBase64Encoded"):
-        return status, _with_content_type(headers), body.encode("utf-8", "replace")
+        return status, headers, body.encode("utf-8", "replace")
     try:
-        return status, _with_content_type(headers), base64.b64decode(body, validate=True)
+        return status, headers, base64.b64decode(body, validate=True)
     except binascii.Error:
         raise MalformedAnswerError("its body is not base64") from None
 
 
 def prelude(document: bytes) -> tuple[int, Headers]:
     """Status and headers of a streamed response. Raises `MalformedAnswerError`."""
-    try:
-        parsed = json.loads(document)
-    except ValueError:
-        raise MalformedAnswerError("its prelude is not JSON") from None
-    if not isinstance(parsed, dict):
-        raise MalformedAnswerError("its prelude is not an object")
-    if unknown := parsed.keys() - {"statusCode", "headers", "multiValueHeaders", "cookies"}:
-        raise MalformedAnswerError(f"its prelude has the unknown member {min(unknown)}")
+    parsed = _document(document, {"cookies"})
     status, headers = _status_and_headers(parsed)
     cookies = parsed.get("cookies") or []
     headers += [(b"Set-Cookie", str(cookie).encode("utf-8", "replace")) for cookie in cookies]
     return status, headers
+
+
+def _document(text: bytes, also: set[str]) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        raise MalformedAnswerError("it is not JSON") from None
+    if not isinstance(document, dict):
+        raise MalformedAnswerError("it is not an object")
+    if unknown := document.keys() - {"statusCode", "headers", "multiValueHeaders"} - also:
+        raise MalformedAnswerError(f"it has the unknown member {min(unknown)}")
+    return document
 
 
 def _status_and_headers(document: Mapping[str, Any]) -> tuple[int, Headers]:
@@ -93,18 +94,12 @@ def _header(name: str, value: object) -> tuple[bytes, bytes]:
     return name.encode(), text.encode("utf-8", "replace")
 
 
-def _with_content_type(headers: Headers) -> Headers:
-    if not any(name.lower() == b"content-type" for name, _ in headers):
-        headers.append((b"Content-Type", b"application/json"))
-    return headers
-
-
 # Gateway responses: https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html.
 # Type, its default status and message.
 _RESPONSES = {
     "MISSING_AUTHENTICATION_TOKEN": (403, "Missing Authentication Token"),
     "REQUEST_TOO_LARGE": (413, "Request Too Long"),
-    "BAD_REQUEST_BODY": (400, "Bad Request"),
+    "BAD_REQUEST": (400, "Bad Request"),
     "INTEGRATION_TIMEOUT": (504, "Endpoint request timed out"),
     "INTEGRATION_FAILURE": (502, "Internal server error"),
     "API_CONFIGURATION_ERROR": (500, "Internal server error"),
@@ -143,6 +138,13 @@ def gateway_response(
     return status, headers, _filled(text, values).encode()
 
 
+def problem(status: int, request_id: str) -> tuple[int, Headers, bytes]:
+    """A problem document (RFC 9457) for what API Gateway has no response of its own."""
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "instance": request_id}
+    headers = [(b"x-amzn-RequestId", request_id.encode()), (b"Content-Type", b"application/problem+json")]
+    return status, headers, json.dumps(document).encode()
+
+
 def _mapped(value: str, values: Mapping[str, str]) -> str:
     if value.startswith("'") and value.endswith("'"):
         return value[1:-1]
@@ -150,11 +152,4 @@ def _mapped(value: str, values: Mapping[str, str]) -> str:
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
-    def fill(found: re.Match[str]) -> str:
-        name = found[1] or found[2]
-        for end in range(len(name), 0, -1):  # a sentence's full stop after a variable is no part of its name
-            if name[:end] in values and (end == len(name) or name[end] == "."):
-                return values[name[:end]] + name[end:]
-        return ""
-
-    return re.sub(r"\$\{context\.([A-Za-z.]+)\}|\$context\.([A-Za-z.]+)", fill, text)
+    return _VARIABLE.sub(lambda found: values.get(found[1] or found[2], ""), text)

@@ -1,13 +1,13 @@
 """What `make run` shows on its first start: two corporations, an admin and a guest each, and two films that really play."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import bcrypt
 import psycopg
 
-from local.s3 import S3, S3Error
+from local.daemon import DaemonError
+from local.s3 import S3
 from vms.canonical import email_key, name_key
 
 PASSWORD = "demo-password"  # noqa: S105 - printed on the terminal; it opens nothing but this demonstration
@@ -16,24 +16,13 @@ CORPORATIONS = {"Paid Pictures": ("PAID", "paid.example"), "Free Films": ("FREE"
 DATA = Path(__file__).parents[1] / "tests" / "data"
 
 
-@dataclass(frozen=True)
-class DemoLogin:
-    """A log-in to show: whose it is, and what to type."""
-
-    corporation: str
-    plan: str
-    role: str
-    email: str
-    password: str = PASSWORD
-
-
-def load(database_url: str, s3: S3) -> list[DemoLogin]:
-    """Load the demo data into an empty service, and return its log-ins, as far as they still exist.
+def load(database_url: str, s3: S3) -> list[str]:
+    """Load the demo data into an empty service; returns a line for each of its log-ins that still exists.
 
     Into a service that has ever had a corporation it loads nothing, so that what was deleted stays deleted.
 
     Raises:
-        S3Error: a film could not be stored; nothing is in the database then.
+        DaemonError: a film could not be stored; nothing is in the database then.
     """
     with psycopg.connect(database_url) as connection:
         if not connection.execute("SELECT 1 FROM corporation LIMIT 1").fetchone():
@@ -44,7 +33,7 @@ def load(database_url: str, s3: S3) -> list[DemoLogin]:
             WHERE u.email = ANY(%s) AND u.deleted_at IS NULL AND c.deleted_at IS NULL ORDER BY u.seq""",
             ([f"{role}@{domain}" for _, domain in CORPORATIONS.values() for role in ("admin", "guest")],),
         ).fetchall()
-    return [DemoLogin(*row) for row in rows]
+    return [f"{email:18}  {PASSWORD}  {role} of {name}, {plan}" for name, plan, role, email in rows]
 
 
 def _upload(s3: S3) -> None:
@@ -56,17 +45,17 @@ def _upload(s3: S3) -> None:
                 break
             time.sleep(min(0.02 * (attempt + 1), 0.3))
         else:
-            raise S3Error(f"{film} could not be stored: the S3 server answers {status}")
+            raise DaemonError(f"{film} could not be stored: the S3 server answers {status}")
 
 
 def _insert(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     password = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()  # one for all four: it costs 0.25 s
     for name, (plan, domain) in CORPORATIONS.items():
-        row = connection.execute(
+        made = connection.execute(
             "INSERT INTO corporation (name, name_key, plan_type) VALUES (%s, %s, %s) RETURNING seq",
             (name, name_key(name), plan),
-        ).fetchone()
-        corporation = row[0] if row else None
+        )
+        (corporation,) = made.fetchone() or (None,)
         for role in ("admin", "guest"):
             connection.execute(
                 'INSERT INTO "user" (email, email_key, password, role, corporation_id) VALUES (%s, %s, %s, %s, %s)',

@@ -2,29 +2,34 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from local import answers, gateway
-from local.exchange import ClientConnection, Exchange, Source
+from local.clients import ClientConnection
+from local.exchange import Exchange
 from local.gateway import Request
-from local.http1 import Headers
+from local.http1 import Headers, field
+from local.invocation import Invocation, Result, Stream, new_id, new_trace_id
 from local.pool import Pool
 from local.routing import Router
-from local.runtime_api import Invocation, new_id, new_trace_id
 from local.template import Route, Template
+from local.terminal import Terminal, error_text
 
 # Lambda's limit for the event of a synchronous invocation.
 MAX_EVENT_BYTES = 6 * 1024 * 1024
 
 
+@dataclass
 class Front:
-    """What all connections share."""
+    """What all connections share. Without a `terminal` the requests are not shown."""
 
-    def __init__(self, template: Template, pools: Mapping[str, Pool], out: Callable[[str], None]) -> None:
-        self.template = template
-        self.pools = pools
-        self.router = Router(template.routes)
-        self.out = out
+    template: Template
+    pools: Mapping[str, Pool]
+    router: Router
+    out: Callable[[str], None]
+    terminal: Terminal | None
 
     def connection(self) -> "FrontConnection":
         """A new client's connection."""
@@ -37,194 +42,161 @@ class FrontConnection(ClientConnection):
     def __init__(self, front: Front) -> None:
         super().__init__()
         self._front = front
-        self._call: Call | None = None
 
-    def serve(self, exchange: Exchange) -> None:
-        """Route it, and invoke the function."""
-        front = self._front
-        request = _request(exchange)
-        route, variables = front.router.find(request.method, request.path)
-        if route is None:
-            respond(exchange, request, front.template, "MISSING_AUTHENTICATION_TOKEN")
-            return
-        if route.mock is not None:
-            status, headers, text = route.mock
-            exchange.respond(
-                status, [(name.encode(), value.encode()) for name, value in headers.items()], text.encode()
-            )
-            return
-        event = json.dumps(gateway.event(request, route, variables, front.template)).encode()
-        if len(event) > MAX_EVENT_BYTES:
-            respond(exchange, request, front.template, "REQUEST_TOO_LARGE")
-            return
-        self._call = call = Call(front, exchange, request, route)
-        call.invoke(event)
+    async def serve(self, exchange: Exchange) -> None:
+        """Answer a request, and show it."""
+        call = Call(self._front, exchange)
+        started = time.perf_counter()
+        try:
+            await call.answer()
+        finally:
+            call.show((time.perf_counter() - started) * 1000)
 
-    def too_large(self, exchange: Exchange) -> None:
-        """Over API Gateway's 10 MB."""
-        respond(exchange, _request(exchange), self._front.template, "REQUEST_TOO_LARGE")
 
-    def left(self, exchange: Exchange) -> None:
-        """The client has gone: an invocation that no worker has yet is dropped."""
-        call, self._call = self._call, None
-        if call is not None and call.exchange is exchange:
-            call.left()
+class NotServedError(Exception):
+    """The function does not answer this request; API Gateway does, with the gateway response `kind`."""
+
+    def __init__(self, kind: str, reason: str = "") -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
 
 
 class Call:
-    """One request's integration: the caller of its invocation."""
+    """One request's way through API Gateway."""
 
-    __slots__ = ("_head", "_timer", "exchange", "front", "invocation", "request", "route", "source")
+    __slots__ = ("_exchange", "_front", "_invocation", "_note", "_request", "_route", "_traceback")
 
-    def __init__(self, front: Front, exchange: Exchange, request: Request, route: Route) -> None:
-        self.front = front
-        self.exchange = exchange
-        self.request = request
-        self.route = route
-        self.source: Source | None = None
-        self._head: bytearray | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self.invocation: Invocation | None = None
+    def __init__(self, front: Front, exchange: Exchange) -> None:
+        self._front = front
+        self._exchange = exchange
+        self._request = _request(exchange)
+        self._route: Route | None = None
+        self._invocation: Invocation | None = None
+        self._note = self._traceback = ""
 
-    def invoke(self, event: bytes) -> None:
-        """Hand the event to the function's workers, and begin to wait."""
-        self._timer = asyncio.get_running_loop().call_later(self.route.timeout, self._timed_out)
-        self.invocation = Invocation(new_id(), event, self, trace_id=self.request.trace_id)
-        self.front.pools[self.route.function].submit(self.invocation)
-
-    def left(self) -> None:
-        """The client has gone."""
-        self._stop_timer()
-        if self.source is not None:
-            self.source.cancel()
-        elif self.invocation is not None:
-            self.front.pools[self.route.function].withdraw(self.invocation)
-
-    # Caller, for the Runtime API.
-
-    def answered(self, content_type: str, result: bytes) -> None:  # noqa: ARG002 - a proxy result is JSON whatever it is called
-        """The function has returned."""
-        self._stop_timer()
-        if self.exchange.done:
-            return
-        if self.route.streaming:
-            self._refuse("API_CONFIGURATION_ERROR", "a route in RESPONSE_STREAM mode answered without streaming")
-            return
+    async def answer(self) -> None:
+        """Route it, have the function answer, and send that; or else a gateway response."""
+        exchange, request = self._exchange, self._request
         try:
-            status, headers, body = answers.answer(result)
-        except answers.MalformedAnswerError as failure:
-            self._refuse("INTEGRATION_FAILURE", f"malformed proxy response: {failure}")
+            if exchange.refusal:
+                self._refuse(exchange.refusal)
+            else:
+                await self._integrate(self._find())
+        except asyncio.CancelledError:
+            self._note = "the client left"
+            raise
+        except NotServedError as refusal:
+            self._note = refusal.reason
+            if exchange.started:
+                exchange.cut()
+            else:
+                context = {"httpMethod": request.method, "identity.sourceIp": request.source_ip}
+                exchange.respond(
+                    *answers.gateway_response(refusal.kind, request.request_id, self._front.template, context)
+                )
+
+    def show(self, ms: float) -> None:
+        """Print the request's line, and the traceback of what went wrong in the function."""
+        front, exchange, request, route = self._front, self._exchange, self._request, self._route
+        function = route.function if route is not None else ""
+        if (terminal := front.terminal) is None:
+            if self._note:
+                front.out(f"{request.request_id} {function}: {self._note}")
             return
-        if self.exchange.method != "HEAD":
-            headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
-        self.exchange.respond(status, self._with_ids(headers), body)
+        cold = self._invocation.init_ms if self._invocation is not None and self._invocation.cold else None
+        shown = request.method, request.path, exchange.status, ms, function, request.request_id
+        terminal.show(terminal.line(*shown, self._note, cold=cold))
+        if exchange.status >= 500 and function:
+            logged = front.pools[function].log.traceback(request.request_id)
+            if traceback := self._traceback or logged:
+                terminal.show(terminal.traceback(traceback))
 
-    def failed(self, error_type: str, error: bytes) -> None:  # noqa: ARG002 - the worker's own log tells it; a client never sees it
-        """The function has not returned."""
-        self._stop_timer()
-        if self.exchange.started:
-            self.exchange.cut()
-        else:
-            kind = "INTEGRATION_TIMEOUT" if error_type == "Sandbox.Timedout" else "INTEGRATION_FAILURE"
-            respond(self.exchange, self.request, self.front.template, kind)
+    def _find(self) -> tuple[Route, Mapping[str, str]]:
+        route, variables = self._front.router.find(self._request.method, self._request.path)
+        if route is None:
+            raise NotServedError("MISSING_AUTHENTICATION_TOKEN")
+        self._route = route
+        return route, variables
 
-    def started(self, content_type: str, source: Source) -> None:
-        """The function has begun to stream."""
-        self.source = source
-        self._head = bytearray()
-        if self.exchange.done:
-            source.cancel()
-        elif not self.route.streaming:
-            self._refuse("INTEGRATION_FAILURE", "a buffered route streamed its answer")
-        elif content_type.partition(";")[0].strip().lower() != answers.STREAM_CONTENT_TYPE:
-            self._refuse(
-                "API_CONFIGURATION_ERROR",
-                f"a streamed answer must be {answers.STREAM_CONTENT_TYPE}, not {content_type!r}",
+    async def _integrate(self, found: tuple[Route, Mapping[str, str]]) -> None:
+        route, variables = found
+        request = self._request
+        if route.mock is not None:
+            status, headers, text = route.mock
+            self._exchange.respond(status, [(n.encode(), v.encode()) for n, v in headers.items()], text.encode())
+            return
+        event = json.dumps(gateway.event(request, route, variables, self._front.template)).encode()
+        if len(event) > MAX_EVENT_BYTES:
+            raise NotServedError("REQUEST_TOO_LARGE")
+        # Lambda gives an invocation an id of its own; here it is the request's, so that one id finds all lines about it.
+        self._invocation = Invocation(request.request_id, event, request.trace_id)
+        try:
+            async with asyncio.timeout(route.timeout):
+                match await self._front.pools[route.function].invoke(self._invocation):
+                    case Stream() as stream:
+                        try:
+                            await self._pass_on(stream, route)
+                        finally:
+                            stream.cancel()
+                    case result:
+                        self._send(result, route)
+        except TimeoutError:
+            raise NotServedError("INTEGRATION_TIMEOUT", f"no answer within {route.timeout:g} s") from None
+        except answers.MalformedAnswerError as failure:
+            raise NotServedError("INTEGRATION_FAILURE", f"malformed response: {failure}") from None
+
+    def _send(self, result: Result, route: Route) -> None:
+        """Answer with a buffered result."""
+        if result.error_type is not None:
+            self._traceback = error_text(result.payload)
+            timed_out = result.error_type == "Sandbox.Timedout"
+            raise NotServedError("INTEGRATION_TIMEOUT" if timed_out else "INTEGRATION_FAILURE", result.error_type)
+        if route.streaming:
+            raise NotServedError(
+                "API_CONFIGURATION_ERROR", "a route in RESPONSE_STREAM mode answered without streaming"
             )
-
-    def data(self, chunk: bytes) -> None:
-        """Bytes of the prelude, or of the body, which go out at once."""
-        if self._head is None:
-            self.exchange.write(chunk)
-        elif not self.exchange.done:
-            self._read_prelude(chunk)
-
-    def ended(self, error_type: str | None) -> None:
-        """The stream is whole, or broke."""
-        self._stop_timer()
-        self.source = None
-        if self.exchange.done:
-            return
-        if not self.exchange.started:
-            self._refuse("INTEGRATION_FAILURE", f"the stream ended within its prelude ({error_type or 'no delimiter'})")
-        elif error_type is not None:
-            self.front.out(f"{self.request.request_id} the stream of {self.route.function} broke: {error_type}")
-            self.exchange.cut()
-        else:
-            self.exchange.finish()
-
-    def _read_prelude(self, chunk: bytes) -> None:
-        head = self._head
-        assert head is not None  # noqa: S101 - the caller looks
-        head += chunk
-        end = head.find(answers.DELIMITER, 0, answers.MAX_PRELUDE_BYTES + len(answers.DELIMITER))
-        if end < 0:
-            if len(head) > answers.MAX_PRELUDE_BYTES:
-                self._refuse("INTEGRATION_FAILURE", "the stream's prelude is longer than 16 KB")
-            return
-        try:
-            status, headers = answers.prelude(bytes(head[:end]))
-        except answers.MalformedAnswerError as failure:
-            self._refuse("INTEGRATION_FAILURE", f"malformed streamed response: {failure}")
-            return
-        self._head = None
-        length = next((value for name, value in headers if name.lower() == b"content-length"), None)
-        source = self.source
-        assert source is not None  # noqa: S101 - the stream has started
-        announced = int(length) if length is not None and length.isdigit() else None
-        if length is not None and announced is None:
+        status, headers, body = answers.answer(result.payload)
+        if self._exchange.method != "HEAD":
             headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
-        self.exchange.begin(status, self._with_ids(headers), announced, source)
-        self.exchange.write(bytes(head[end + len(answers.DELIMITER) :]))
+        self._exchange.respond(status, self._with_id(headers), body)
 
-    def _timed_out(self) -> None:
-        self._timer = None
-        if self.exchange.done:
-            return
-        self.front.out(f"{self.request.request_id} {self.route.function}: no answer within {self.route.timeout:g} s")
-        if self.exchange.started:
-            self.exchange.cut()
-        else:
-            respond(self.exchange, self.request, self.front.template, "INTEGRATION_TIMEOUT")
-        self.left()
+    async def _pass_on(self, stream: Stream, route: Route) -> None:
+        """Answer with a streamed result, piece by piece."""
+        if not route.streaming:
+            raise NotServedError("INTEGRATION_FAILURE", "a buffered route streamed its answer")
+        if stream.content_type.partition(";")[0].strip().lower() != answers.STREAM_CONTENT_TYPE:
+            raise NotServedError(
+                "API_CONFIGURATION_ERROR",
+                f"a streamed answer must be {answers.STREAM_CONTENT_TYPE}, not {stream.content_type!r}",
+            )
+        prelude = await stream.prelude(answers.DELIMITER, answers.MAX_PRELUDE_BYTES)
+        if prelude is None:
+            raise NotServedError("INTEGRATION_FAILURE", "the stream ended within its prelude, or that is over 16 KB")
+        status, headers = answers.prelude(prelude)
+        length = field(headers, b"content-length")
+        announced = int(length) if length is not None and length.isdigit() else None
+        if announced is None:
+            headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
+        self._exchange.begin(status, self._with_id(headers), announced, stream.transport)
+        error_type = await stream.relay(self._exchange.write)
+        if error_type is not None:
+            raise NotServedError("INTEGRATION_FAILURE", f"the stream broke off: {error_type}")
+        self._exchange.finish()
 
-    def _refuse(self, kind: str, reason: str) -> None:
-        self._stop_timer()
-        self.front.out(f"{self.request.request_id} {self.route.function}: {reason}")
-        source, self.source = self.source, None
-        respond(self.exchange, self.request, self.front.template, kind)
-        if source is not None:
-            source.cancel()
+    def _refuse(self, status: int) -> None:
+        """Answer what the function never sees."""
+        if status in {400, 413}:
+            raise NotServedError("BAD_REQUEST" if status == 400 else "REQUEST_TOO_LARGE")
+        self._exchange.respond(*answers.problem(status, self._request.request_id))
 
-    def _with_ids(self, headers: Headers) -> Headers:
-        headers.append((b"x-amzn-RequestId", self.request.request_id.encode()))
+    def _with_id(self, headers: Headers) -> Headers:
+        headers.append((b"x-amzn-RequestId", self._request.request_id.encode()))
         return headers
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
-def respond(exchange: Exchange, request: Request, template: Template, kind: str) -> None:
-    """Answer with a gateway response."""
-    context = {"httpMethod": request.method, "identity.sourceIp": request.source_ip}
-    status, headers, body = answers.gateway_response(kind, request.request_id, template, context)
-    exchange.respond(status, headers, body)
 
 
 def _request(exchange: Exchange) -> Request:
-    given = next((value for name, value in exchange.headers if name.lower() == b"x-amzn-trace-id"), None)
+    given = field(exchange.headers, b"x-amzn-trace-id")
     return Request(
         method=exchange.method,
         target=exchange.target,

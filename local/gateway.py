@@ -7,10 +7,10 @@ the path, as a custom domain name does.
 import base64
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import parse_qsl
 
 from local.http1 import Headers
 from local.template import ACCOUNT, Route, Template
@@ -19,6 +19,11 @@ from local.template import ACCOUNT, Route, Template
 _NOT_IN_EVENT = frozenset(
     {"connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
+# The caller's identity, as far as IAM and Cognito would know it.
+_NO_IDENTITY: dict[str, str | None] = dict.fromkeys(
+    ("accessKey", "accountId", "caller", "cognitoAuthenticationProvider", "cognitoAuthenticationType", "cognitoIdentityId",
+     "cognitoIdentityPoolId", "principalOrgId", "sourceIp", "user", "userAgent", "userArn")
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -50,7 +55,7 @@ def event(request: Request, route: Route, variables: Mapping[str, str], template
     headers, multi = _event_headers(request)
     query: dict[str, str] = {}
     multi_query: dict[str, list[str]] = {}
-    for name, value in _query(request.query):
+    for name, value in parse_qsl(request.query, keep_blank_values=True):
         query[name] = value
         multi_query.setdefault(name, []).append(value)
     folded = {name.lower(): value for name, value in headers.items()}
@@ -59,12 +64,9 @@ def event(request: Request, route: Route, variables: Mapping[str, str], template
     if request.body:
         encoded = _is_binary(folded.get("content-type", ""), template.binary_media_types)
         body = base64.b64encode(request.body).decode() if encoded else request.body.decode("utf-8", "replace")
-    now = time.time()
-    host = folded.get("host", "localhost")
-    path = request.path
     return {
         "resource": route.path,
-        "path": path,
+        "path": request.path,
         "httpMethod": request.method,
         "headers": headers,
         "multiValueHeaders": multi,
@@ -72,39 +74,32 @@ def event(request: Request, route: Route, variables: Mapping[str, str], template
         "multiValueQueryStringParameters": multi_query or None,
         "pathParameters": dict(variables) or None,
         "stageVariables": dict(template.stage_variables) or None,
-        "requestContext": {
-            "resourceId": "local",
-            "resourcePath": route.path,
-            "httpMethod": request.method,
-            "extendedRequestId": request.request_id[:8] + "LOCAL=",
-            "requestTime": _request_time(int(now)),
-            "path": path,
-            "accountId": ACCOUNT,
-            "protocol": request.http_version,
-            "stage": template.stage,
-            "domainPrefix": host.partition(":")[0].partition(".")[0],
-            "requestTimeEpoch": int(now * 1000),
-            "requestId": request.request_id,
-            "identity": {
-                "cognitoIdentityPoolId": None,
-                "accountId": None,
-                "cognitoIdentityId": None,
-                "caller": None,
-                "sourceIp": request.source_ip,
-                "principalOrgId": None,
-                "accessKey": None,
-                "cognitoAuthenticationType": None,
-                "cognitoAuthenticationProvider": None,
-                "userArn": None,
-                "userAgent": folded.get("user-agent"),
-                "user": None,
-            },
-            "domainName": host,
-            "deploymentId": "local",
-            "apiId": "local",
-        },
+        "requestContext": _context(request, route, template, folded),
         "body": body,
         "isBase64Encoded": encoded,
+    }
+
+
+def _context(request: Request, route: Route, template: Template, headers: Mapping[str, str]) -> dict[str, Any]:
+    now = time.time()
+    host = headers.get("host", "localhost")
+    return {
+        "resourceId": "local",
+        "resourcePath": route.path,
+        "httpMethod": request.method,
+        "extendedRequestId": request.request_id[:8] + "LOCAL=",
+        "requestTime": _request_time(int(now)),
+        "path": request.path,
+        "accountId": ACCOUNT,
+        "protocol": request.http_version,
+        "stage": template.stage,
+        "domainPrefix": host.partition(":")[0].partition(".")[0],
+        "requestTimeEpoch": int(now * 1000),
+        "requestId": request.request_id,
+        "identity": _NO_IDENTITY | {"sourceIp": request.source_ip, "userAgent": headers.get("user-agent")},
+        "domainName": host,
+        "deploymentId": "local",
+        "apiId": "local",
     }
 
 
@@ -143,13 +138,6 @@ def _event_headers(request: Request) -> tuple[dict[str, str], dict[str, list[str
         headers[name] = value
         multi[name] = [value]
     return headers, multi
-
-
-def _query(query: str) -> Iterator[tuple[str, str]]:
-    for pair in query.split("&"):
-        if pair:
-            name, _, value = pair.partition("=")
-            yield unquote_plus(name), unquote_plus(value)
 
 
 def _is_binary(content_type: str, binary: Sequence[str]) -> bool:

@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic
 
 import base64
 import ipaddress
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -53,10 +52,7 @@ class Resolver:
             "Fn::Base64": lambda value: base64.b64encode(str(self.value(value)).encode()).decode(),
             "Fn::GetAZs": lambda _: [f"{region}a", f"{region}b", f"{region}c"],
             "Fn::Cidr": self._cidr,
-            "Fn::Length": lambda value: len(_list(self.value(value))),
-            "Fn::ToJsonString": lambda value: json.dumps(self.value(value)),
             "Fn::ImportValue": lambda value: f"local-{self.value(value)}",
-            "Fn::Transform": lambda _: "local-transform",
         }
 
     def resources(self) -> dict[str, Any]:

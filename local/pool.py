@@ -9,7 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from local.runtime_api import Invocation, error_json
+from local.invocation import Invocation, Result, Stream, error_json, new_id, new_trace_id
+from local.logs import Log
 from local.template import Function
 from local.workers import Worker, describe_exit
 
@@ -18,51 +19,60 @@ MAX_STARTING = 2
 PATIENCE = 0.04
 KEPT_WARM = 2
 IDLE_SECONDS = 60.0
+MAX_SHOWN_BYTES = 6 * 1024 * 1024
 
 
 class Pool:
     """The workers of one function, and the invocations that wait for one."""
 
-    def __init__(self, function: Function, environment: Mapping[str, str], out: Callable[[str], None]) -> None:
+    def __init__(
+        self, function: Function, environment: Mapping[str, str], log: Log, out: Callable[[str], None]
+    ) -> None:
         self.function = function
         self.environment = dict(environment)
-        self._out = out
+        self.log = log
         self.generation = 0
+        self._out = out
         self._idle: list[Worker] = []
-        self._workers: set[Worker] = set()
+        self._workers: dict[Worker, asyncio.Task[None]] = {}
         self._waiting: deque[Invocation] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._reaper: asyncio.TimerHandle | None = None
         self._stopped = False
 
-    def out(self, line: str) -> None:
-        """Print a line."""
-        self._out(line)
+    async def invoke(self, invocation: Invocation) -> Result | Stream:
+        """Have it done by the warmest idle worker, or as soon as there is one. If the caller goes before a worker has it, none gets it."""
+        if self._idle:
+            self._idle.pop().give(invocation)
+        else:
+            invocation.waits_since = time.monotonic()
+            self._waiting.append(invocation)
+            if self._timer is None or len(self._workers) < KEPT_WARM:
+                self._scale(fresh=True)
+        try:
+            return await invocation.result
+        except asyncio.CancelledError:
+            if invocation in self._waiting:
+                self._waiting.remove(invocation)
+            invocation.abandon()
+            raise
+
+    async def run(self, event: bytes) -> Result:
+        """Invoke the function with this event; the pieces of a streamed result are put together, as many as Lambda's Invoke API shows."""
+        match await self.invoke(Invocation(new_id(), event, new_trace_id())):
+            case Stream() as stream:
+                return await stream.read(MAX_SHOWN_BYTES)
+            case result:
+                return result
 
     @property
     def starting(self) -> int:
         """How many workers have not asked for their first invocation yet."""
         return sum(not worker.initialized for worker in self._workers)
 
-    def submit(self, invocation: Invocation) -> None:
-        """Have it done by the warmest idle worker, or as soon as there is one."""
-        if self._idle:
-            self._idle.pop().give(invocation)
-            return
-        invocation.waits_since = time.monotonic()
-        self._waiting.append(invocation)
-        if self._timer is None or len(self._workers) < KEPT_WARM:
-            self._scale(fresh=True)
-
-    def withdraw(self, invocation: Invocation) -> None:
-        """Its caller has gone; if no worker has it yet, none shall."""
-        if invocation in self._waiting:
-            self._waiting.remove(invocation)
-
     def prewarm(self) -> None:
         """Start a worker if there is none of this generation."""
-        if not any(worker.generation == self.generation for worker in self._workers):
+        if not self._current():
             self._start()
 
     def reload(self) -> None:
@@ -80,14 +90,10 @@ class Pool:
         for timer in (self._timer, self._reaper):
             if timer is not None:
                 timer.cancel()
-        for task in tuple(self._tasks):
-            await asyncio.wait([task])
-        for worker in tuple(self._workers):
+        for worker in self._workers:
             worker.kill()
-        for _ in range(200):
-            if not self._workers:
-                break
-            await asyncio.sleep(0.01)
+        if self._workers:
+            await asyncio.wait(self._workers.values(), timeout=5)
 
     # Workers call these.
 
@@ -96,7 +102,9 @@ class Pool:
         if worker.generation != self.generation or self._stopped:
             worker.kill()
         elif self._waiting:
-            worker.give(self._waiting.popleft())
+            invocation = self._waiting.popleft()
+            invocation.cold = worker.init_ms is not None
+            worker.give(invocation)
         else:
             worker.idle_since = time.monotonic()
             self._idle.append(worker)
@@ -108,54 +116,46 @@ class Pool:
         if worker in self._idle:
             self._idle.remove(worker)
 
-    def gone(self, worker: Worker) -> None:
-        """It is dead. Those who wait are answered if nothing else can: one failed init is not tried again for the same callers."""
-        self._workers.discard(worker)
+    def _start(self) -> None:
+        worker = Worker(self)
+        self._workers[worker] = asyncio.get_running_loop().create_task(self._live(worker))
+
+    async def _live(self, worker: Worker) -> None:
+        try:
+            await worker.run()
+        except OSError as failure:
+            self._out(f"cannot start a worker of {self.function.name}: {failure}")
+        finally:
+            self._gone(worker)
+
+    def _gone(self, worker: Worker) -> None:
+        """Those who wait are answered if nothing else can: one failed init is not tried again for the same callers."""
+        del self._workers[worker]
         self.not_idle(worker)
         if self._stopped:
             return
-        current = [other for other in self._workers if other.generation == self.generation]
         if worker.initialized or worker.generation != self.generation:
-            if not current:
+            if not self._current():
                 self._start()  # keep one warm, also for those who wait
             return
         error_type, error = worker.init_error or (
             "Runtime.ExitError",
-            error_json("Runtime.ExitError", f"Error: Runtime exited with {describe_exit(worker.exit_code or 0)}"),
+            error_json("Runtime.ExitError", f"Error: Runtime exited with {describe_exit(worker.exit_code)}"),
         )
-        self.out(f"INIT_REPORT {self.function.name} Phase: init Status: error Error Type: {error_type}")
-        if not current:
+        self.log.write(f"INIT_REPORT {self.function.name} Phase: init Status: error Error Type: {error_type}")
+        if not self._current():
             waiting, self._waiting = self._waiting, deque()
             for invocation in waiting:
-                invocation.outcome = True
-                invocation.caller.failed(error_type, error)
+                invocation.settle(Result(error, error_type))
 
-    def report(self, worker: Worker, invocation: Invocation) -> None:
-        """Print the line that Lambda prints after each invocation; once."""
-        if invocation.reported:
-            return
-        invocation.reported = True
-        took = (time.perf_counter() - invocation.given_at) * 1000
-        billed = int(took + (invocation.init_ms or 0)) + 1
-        used = worker.used_mb()
-        line = (
-            f"REPORT RequestId: {invocation.request_id}\tDuration: {took:.2f} ms\tBilled Duration: {billed} ms\t"
-            f"Memory Size: {self.function.memory_mb} MB\t"
-        )
-        if used is not None:
-            line += f"Max Memory Used: {used} MB\t"
-        if invocation.init_ms is not None:
-            line += f"Init Duration: {invocation.init_ms:.2f} ms\t"
-        if invocation.error_type is not None:
-            status = "timeout" if invocation.error_type == "Sandbox.Timedout" else "error"
-            line += f"Status: {status}\tError Type: {invocation.error_type}\t"
-        self.out(f"{line}Function: {self.function.name}")
+    def _current(self) -> int:
+        return sum(worker.generation == self.generation for worker in self._workers)
 
     def _scale(self, *, fresh: bool = False) -> None:
         """Start another worker when the oldest request has waited long enough; the first two without waiting."""
         if self._stopped or not self._waiting:
             return
-        current = sum(worker.generation == self.generation for worker in self._workers)
+        current = self._current()
         waited = time.monotonic() - self._waiting[0].waits_since
         at_once = current == 0 or (fresh and current < KEPT_WARM and not self.starting)
         if at_once or (waited >= PATIENCE and self.starting < MAX_STARTING and len(self._workers) < MAX_WORKERS):
@@ -167,28 +167,13 @@ class Pool:
         self._timer = None
         self._scale()
 
-    def _start(self) -> None:
-        worker = Worker(self)
-        self._workers.add(worker)
-        task = asyncio.get_running_loop().create_task(self._launch(worker))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _launch(self, worker: Worker) -> None:
-        try:
-            await worker.start()
-        except OSError as failure:
-            self.out(f"cannot start a worker of {self.function.name}: {failure}")
-            worker.kill()
-            self.gone(worker)
-
     def _reap(self) -> None:
         """End the workers that have been idle for long, the coldest first, but keep some warm."""
-        self._reaper = None
         now = time.monotonic()
-        while len(self._workers) > KEPT_WARM and self._idle and now - self._idle[0].idle_since >= IDLE_SECONDS:
-            worker = self._idle.pop(0)
-            self._workers.discard(worker)
+        spare = len(self._workers) - KEPT_WARM
+        cold = [worker for worker in self._idle[: max(spare, 0)] if now - worker.idle_since >= IDLE_SECONDS]
+        for worker in cold:
+            self._idle.remove(worker)
             worker.kill()
-        if len(self._workers) > KEPT_WARM:
-            self._reaper = asyncio.get_running_loop().call_later(IDLE_SECONDS / 4, self._reap)
+        more = spare > len(cold)
+        self._reaper = asyncio.get_running_loop().call_later(IDLE_SECONDS / 4, self._reap) if more else None

@@ -1,73 +1,57 @@
 """Which route of the template a path belongs to."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from urllib.parse import unquote
+import re
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import quote, unquote
 
 from local.template import Route
 
-
-@dataclass(slots=True)
-class _Node:
-    """A level of the resource tree."""
-
-    static: dict[str, "_Node"] = field(default_factory=dict)
-    variable: "tuple[str, _Node] | None" = None
-    greedy: "tuple[str, _Node] | None" = None
-    resource: str | None = None
-    methods: dict[str, Route] = field(default_factory=dict)
+_PLAIN = "".join(sorted(set(string.printable) - set(string.whitespace) - set("%/")))
 
 
 class Router:
-    """Finds the most specific resource: level by level, a fixed part before a variable, and that before a greedy one."""
+    """Finds the most specific resource: level by level, a fixed part before a variable, and that before a greedy one.
+
+    It is one regular expression with an alternative for each resource, the most specific first.
+    """
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        self._root = _Node()
+        self._methods: dict[str, dict[str, Route]] = {}
         for route in routes:
-            node = self._root
-            for part in _parts(route.path):
-                node = self._child(node, part)
-            node.resource = route.path
-            node.methods[route.method] = route
+            self._methods.setdefault(route.path, {})[route.method] = route
+        paths = sorted(self._methods, key=lambda path: [_rank(part) for part in path.strip("/").split("/")])
+        self._resources: dict[int, tuple[Mapping[str, Route], list[str]]] = {}
+        alternatives, group = [], 1
+        for path in paths:
+            names = [part.strip("{+}") for part in path.split("/") if _rank(part)]
+            self._resources[group] = self._methods[path], names
+            alternatives.append(f"({'/'.join(_patterns(path.strip('/')))})")
+            group += 1 + len(names)
+        self._pattern = re.compile(f"/?(?:{'|'.join(alternatives)})/?", re.DOTALL)
 
     def find(self, method: str, path: str) -> tuple[Route | None, dict[str, str]]:
         """The route of a raw (percent-encoded) path, and its variables decoded; no route if the path or the method is unknown."""
-        node, variables = self._walk(self._root, _parts(path), 0, {})
-        if node is None:
+        found = self._pattern.fullmatch(_canonical(path))
+        if found is None or found.lastindex is None:
             return None, {}
-        return node.methods.get(method) or node.methods.get("ANY"), variables
-
-    @staticmethod
-    def _child(node: _Node, part: str) -> _Node:
-        if part.startswith("{") and part.endswith("+}"):
-            node.greedy = node.greedy or (part[1:-2], _Node())
-            return node.greedy[1]
-        if part.startswith("{") and part.endswith("}"):
-            node.variable = node.variable or (part[1:-1], _Node())
-            return node.variable[1]
-        return node.static.setdefault(part, _Node())
-
-    def _walk(
-        self, node: _Node, parts: list[str], at: int, variables: dict[str, str]
-    ) -> tuple[_Node | None, dict[str, str]]:
-        if at == len(parts):
-            return (node, variables) if node.resource is not None else (None, {})
-        part = parts[at]
-        if (child := node.static.get(part) or node.static.get(unquote(part))) is not None:
-            found, variables_found = self._walk(child, parts, at + 1, variables)
-            if found is not None:
-                return found, variables_found
-        if node.variable is not None and part:
-            name, child = node.variable
-            found, variables_found = self._walk(child, parts, at + 1, {**variables, name: unquote(part)})
-            if found is not None:
-                return found, variables_found
-        if node.greedy is not None:
-            name, child = node.greedy
-            return child, {**variables, name: unquote("/".join(parts[at:]))}
-        return None, {}
+        methods, names = self._resources[found.lastindex]
+        values = found.groups()[found.lastindex : found.lastindex + len(names)]
+        variables = {name: unquote(value) for name, value in zip(names, values, strict=True)}
+        return methods.get(method) or methods.get("ANY"), variables
 
 
-def _parts(path: str) -> list[str]:
-    stripped = path.removeprefix("/").removesuffix("/")
-    return stripped.split("/") if stripped else []
+def _rank(part: str) -> int:
+    return 0 if not part.startswith("{") else 2 if part.endswith("+}") else 1
+
+
+def _patterns(path: str) -> Iterator[str]:
+    for part in path.split("/"):
+        yield (re.escape(_canonical(part)), "([^/]+)", "(.+)")[_rank(part)]
+
+
+def _canonical(path: str) -> str:
+    """The path with each part encoded in the one way, so that %61 is a."""
+    if path.isascii() and "%" not in path:
+        return path
+    return "/".join(quote(unquote(part), safe=_PLAIN) for part in path.split("/"))

@@ -8,27 +8,28 @@ import os
 import secrets
 import signal
 import socket
-import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from local.server import Outcome, Server, listening_sockets, write_private
-from local.template import Template, load
+from local.files import write_private
+from local.invocation import Result
+from local.sam import load
+from local.server import Server, listening_sockets
+from local.template import Template
+from local.terminal import say
+
+if TYPE_CHECKING:  # their libraries take long to import, and are imported beside the start of the servers
+    from local.postgres import Postgres
+    from local.s3 import S3
 
 ROOT = Path(__file__).resolve().parent.parent
+MIGRATIONS = ROOT / "sql" / "migrations"
 
 
 class RunnerError(Exception):
     """The runner cannot start; the message is one line that says why and what helps."""
-
-
-def out(line: str) -> None:
-    """Print a line at once: the workers write to the same output."""
-    with contextlib.suppress(OSError):  # nobody reads it any more: no reason to fail a request
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
 
 
 @contextlib.contextmanager
@@ -38,18 +39,16 @@ def locked(directory: Path) -> Iterator[None]:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (directory / "lock").open("a+")
     except OSError as failure:
-        raise RunnerError(
-            f"cannot use {directory}: {failure.strerror}. Set LOCAL_DIR to a directory of yours."
-        ) from failure
+        message = f"cannot use {directory}: {failure.strerror}. Set LOCAL_DIR to a directory of yours."
+        raise RunnerError(message) from failure
     with file:
+        file.seek(0)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            file.seek(0)
-            raise RunnerError(
-                f"another runner uses {directory} (process {file.read().strip() or '?'}): stop it, or set LOCAL_DIR."
-            ) from None
-        file.seek(0)
+            other = file.read().strip() or "?"
+            message = f"another runner uses {directory} (process {other}): stop it, or set LOCAL_DIR."
+            raise RunnerError(message) from None
         file.truncate()
         file.write(str(os.getpid()))
         file.flush()
@@ -61,63 +60,49 @@ class Services:
     """What the functions need around them."""
 
     directory: Path
-    postgres: Any = None
-    s3: Any = None
-    template: Template | None = None
-    jwt_keys: Path = field(default_factory=Path)
+    postgres: "Postgres" = field(init=False)
+    s3: "S3" = field(init=False)
+    template: Template = field(init=False)
+    jwt_keys: Path = field(init=False)
 
     async def start(self) -> None:
         """Start or read everything at once; then bring the schema up to date. Raises `RunnerError`."""
-        from local import postgres, s3
-
-        async def start_postgres() -> None:
-            self.postgres = await asyncio.to_thread(postgres.start, self.directory / "postgres")
-
-        async def start_s3() -> None:
-            self.s3 = await asyncio.to_thread(s3.start, self.directory / "s3")
-
-        async def read_template() -> None:
-            self.template = await asyncio.to_thread(load, ROOT / "template.yaml", self.directory)
-
-        self.jwt_keys = make_keys(self.directory / "jwt-keys.json")
-        results = await asyncio.gather(start_postgres(), start_s3(), read_template(), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise RunnerError(str(result) or type(result).__name__) from result
+        works = self._start_postgres, self._start_s3, self._read_template
+        try:
+            self.jwt_keys = make_keys(self.directory / "jwt-keys.json")
+            # A thread cannot be called back: all are awaited, so that what has started can be stopped.
+            results = await asyncio.gather(*(asyncio.to_thread(work) for work in works), return_exceptions=True)
+            for result in results:
+                if result is not None:
+                    raise result
+        except Exception as failure:  # whatever they raise, the runner cannot go on
+            raise RunnerError(" ".join(str(failure).split()) or type(failure).__name__) from failure
         try:
             await asyncio.to_thread(self._migrate)
-        except Exception as failure:  # whatever the driver raises, the runner cannot go on
+        except Exception as failure:  # whatever the driver raises
             raise RunnerError(f"the schema could not be brought up to date: {failure}") from failure
 
-    def _migrate(self) -> None:
-        from vms import migrations
-
-        for name in migrations.apply(self.postgres.url, ROOT / "sql" / "migrations"):
-            out(f"Applied {name}")
-
     async def stop(self) -> None:
-        """Stop both servers at once."""
-        running = [service for service in (self.postgres, self.s3) if service is not None]
-        results = await asyncio.gather(
-            *(asyncio.to_thread(service.stop) for service in running), return_exceptions=True
-        )
+        """Stop both servers at once, as far as they have started."""
+        running = [getattr(self, name) for name in ("postgres", "s3") if hasattr(self, name)]
+        results = await asyncio.gather(*(asyncio.to_thread(each.stop) for each in running), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
-                out(f"while stopping: {result}")
+                say(f"while stopping: {result}")
 
-    def server(self) -> Server:
+    def server(self, out: Callable[[str], None], logs: Path | int) -> Server:
         """The template's server, with these services for its functions."""
-        assert self.template is not None  # noqa: S101 - start has read it
         fixed = {
             "DATABASE_URL": self.postgres.url,
             "DATABASE_IAM_AUTH": "false",
             "JWT_KEYS": str(self.jwt_keys),
             "VIDEO_BUCKET": self.s3.bucket,
             "AWS_ENDPOINT_URL_S3": self.s3.endpoint,
-            "MIGRATIONS_DIR": str(ROOT / "sql" / "migrations"),
+            "MIGRATIONS_DIR": str(MIGRATIONS),
             "STREAM_MAX_BYTES": "0",
+            "STREAM_MODE": "stream",  # as the template's routes
         }
-        return Server(self.template, fixed, self.aws(), out)
+        return Server(self.template, fixed, self.aws(), out, logs)
 
     def aws(self) -> dict[str, str]:
         """The local S3's region and credentials, by the names of AWS."""
@@ -134,12 +119,35 @@ class Services:
             "API_URL": url,
             "DATABASE_URL": self.postgres.url,
             "AWS_ENDPOINT_URL_S3": self.s3.endpoint,
-            "AWS_ACCESS_KEY_ID": self.s3.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.s3.secret_key,
-            "AWS_REGION": self.s3.region,
             "VIDEO_BUCKET": self.s3.bucket,
+            **self.aws(),
         }
         return "".join(f"{name}={value}\n" for name, value in values.items())
+
+    def demo_logins(self) -> list[str]:
+        """Load the demo data if nothing was ever there; the lines that show its log-ins."""
+        from local import demo
+
+        return demo.load(self.postgres.url, self.s3)
+
+    def _start_postgres(self) -> None:
+        from local import postgres
+
+        self.postgres = postgres.start(self.directory / "postgres")
+
+    def _start_s3(self) -> None:
+        from local import s3
+
+        self.s3 = s3.start(self.directory / "s3")
+
+    def _read_template(self) -> None:
+        self.template = load(ROOT / "template.yaml", self.directory)
+
+    def _migrate(self) -> None:
+        from vms import migrations
+
+        for name in migrations.apply(self.postgres.url, MIGRATIONS):
+            say(f"Applied {name}")
 
 
 def make_keys(path: Path) -> Path:
@@ -150,88 +158,77 @@ def make_keys(path: Path) -> Path:
     return path.resolve()
 
 
+def check_settings(host: Mapping[str, str]) -> None:
+    """Refuse a broken setting before anything starts. Raises `RunnerError`."""
+    from vms import settings
+
+    ours = {
+        "DATABASE_URL": "postgresql://vms@127.0.0.1/vms",
+        "JWT_KEYS": "-",
+        "VIDEO_BUCKET": "-",
+        "STREAM_MODE": "stream",
+    }
+    try:
+        settings.read({**host, **ours})
+        settings.read_stream({**host, **ours})
+    except settings.SettingError as failure:
+        raise RunnerError(str(failure)) from failure
+    if host.get("STREAM_MODE", "stream") != "stream":
+        say("STREAM_MODE is no setting of make run, which streams: it is not looked at.")
+
+
 async def until_stopped(work: Callable[[asyncio.Event], Awaitable[int]]) -> int:
-    """Run `work` with an event that SIGINT and SIGTERM set."""
+    """Run `work` with an event that SIGINT, SIGTERM and SIGHUP (the terminal is closed) set; not SIGHUP under nohup."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
     return await work(stop)
 
 
-async def serve(directory: Path, sockets: list[socket.socket], stop: asyncio.Event) -> int:
-    """Serve until `stop`; the exit code is returned. Raises `RunnerError`."""
+async def serve(directory: Path, sockets: list[socket.socket], stop: asyncio.Event, *, raw: bool) -> int:
+    """Serve until `stop`; the exit code is returned. `raw` leaves the terminal to what the functions print. Raises `RunnerError`."""
     services = Services(directory)
-    server: Server | None = None
     env, record = directory / "env", directory / "runner.json"
-    for stale in (env, record):
-        stale.unlink(missing_ok=True)
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(services.stop)
+        for path in (env, record):
+            path.unlink(missing_ok=True)
+            stack.callback(path.unlink, missing_ok=True)
         starting = asyncio.ensure_future(services.start())
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        await starting  # a thread cannot be called back: what is being started is awaited, and then stopped
+        await starting
         if stop.is_set():
             return 0
-        logins = await asyncio.to_thread(_load_demo, services)
-        server = services.server()
+        logins = await asyncio.to_thread(services.demo_logins)
+        server = services.server(say, 1 if raw else directory / "log")
+        stack.push_async_callback(server.stop)
         await server.listen(sockets)
         token = secrets.token_urlsafe(24)
         port = await server.listen_for_invocations(token)
         write_private(record, json.dumps({"pid": os.getpid(), "port": port, "token": token}))
         url = f"http://localhost:{sockets[0].getsockname()[1]}"
         write_private(env, services.client_environment(url))
-        out(
-            "\n".join(
-                (
-                    "",
-                    f"  API   {url}",
-                    f"  Docs  {url}/docs",
-                    *logins,
-                    "",
-                    "Ctrl-C stops everything; the data stays.",
-                    "",
-                )
-            )
-        )
+        say(f"\n  API   {url}\n  Docs  {url}/docs\n  Demo" + "".join(f"\n        {line}" for line in logins))
+        say("" if raw else f"  Logs  {directory / 'log'}; LOG=raw prints them here instead")
+        say("\nCtrl-C stops everything; the data stays.\n")
         server.begin((ROOT / "functions", ROOT / "layers", ROOT / "template.yaml"))
-        await stop.wait()
-        out("Stopping")
-    finally:
-        for path in (env, record):
-            path.unlink(missing_ok=True)
-        try:
-            if server is not None:
-                await server.stop()
-        finally:
-            await services.stop()
+        await stopping
+        say("Stopping")
     return 0
 
 
-def _load_demo(services: Services) -> list[str]:
-    from local import demo
-
-    logins = demo.load(services.postgres.url, services.s3)
-    width = max((len(login.email) for login in logins), default=0)
-    lines = [
-        f"{login.email:{width}}  {login.password}  {login.role} of {login.corporation}, {login.plan}"
-        for login in logins
-    ]
-    return ["  Demo", *(f"        {line}" for line in lines)]
-
-
-async def invoke_once(directory: Path, function: str, event: bytes) -> Outcome:
-    """Start what one invocation needs, invoke, stop. Raises `RunnerError`, `TemplateError`."""
+async def invoke_once(directory: Path, function: str, event: bytes) -> Result:
+    """Start what one invocation needs, invoke, stop; logs go to the standard error. Raises `RunnerError`, `TemplateError`."""
     services = Services(directory)
-    server: Server | None = None
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(services.stop)
         await services.start()
-        server = services.server()
+        server = services.server(lambda _: None, 2)
+        stack.push_async_callback(server.stop)
         return await server.invoke(function, event)
-    finally:
-        if server is not None:
-            await server.stop()
-        await services.stop()
 
 
 def bind(port: int) -> list[socket.socket]:
@@ -239,6 +236,5 @@ def bind(port: int) -> list[socket.socket]:
     try:
         return listening_sockets(port)
     except OSError as failure:
-        raise RunnerError(
-            f"port {port} cannot be used ({failure.strerror}): stop what listens there, or set PORT."
-        ) from failure
+        message = f"port {port} cannot be used ({failure.strerror}): stop what listens there, or set PORT."
+        raise RunnerError(message) from failure

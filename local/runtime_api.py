@@ -1,127 +1,39 @@
-"""The Lambda Runtime API, as a worker's awslambdaric speaks it, on a port of 127.0.0.1.
+"""The Lambda Runtime API as a server: what a worker's awslambdaric asks for its invocations, on a port of 127.0.0.1.
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html, and for streamed responses
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming.
-A listening port belongs to one worker alone: that is how a connection tells which process speaks.
+A listening port belongs to one worker alone: that is how a connection tells which process speaks. (The other end of it, for systems that
+awslambdaric has no compiled client for, is `stand_in/runtime_client.py`.)
 """
 
 import asyncio
-import json
-import os
-import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from local.exchange import Source
-from local.http1 import HttpConnection, head_bytes
+from local.http1 import HttpConnection, field, head_bytes
+from local.invocation import Invocation, Result, Stream
+
+if TYPE_CHECKING:
+    from local.workers import Worker
 
 # The bytes of a buffered result that Lambda takes (6 MB and a little).
 MAX_RESULT_BYTES = 6_291_556
 
 _PREFIX = b"/2018-06-01/runtime/"
-_INVOCATION = _PREFIX + b"invocation/"
 _ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n'
 
 
-def new_id() -> str:
-    """A random UUID (RFC 9562 version 4); a tenth of uuid.uuid4's time, and each request takes three."""
-    digits = os.urandom(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-
-
-def new_trace_id() -> str:
-    """An X-Ray trace header of a request that is not sampled."""
-    return f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()};Sampled=0"
-
-
-class Caller(Protocol):
-    """Who waits for an invocation's outcome. Either `answered`, or `failed`, or `started`, `data`..., `ended` are called."""
-
-    def answered(self, content_type: str, result: bytes) -> None:
-        """A buffered result."""
-
-    def failed(self, error_type: str, error: bytes) -> None:
-        """The function raised, died, timed out or could not start. `error` is Lambda's error JSON. May also come instead of `ended`."""
-
-    def started(self, content_type: str, source: Source) -> None:
-        """A streamed result begins."""
-
-    def data(self, chunk: bytes) -> None:
-        """A piece of it."""
-
-    def ended(self, error_type: str | None) -> None:
-        """It is whole, or broke off: then `error_type` says by what."""
-
-
-class Invocation:
-    """One event for one function."""
-
-    __slots__ = (
-        "arn",
-        "caller",
-        "deadline_ms",
-        "error_type",
-        "event",
-        "given_at",
-        "init_ms",
-        "outcome",
-        "reported",
-        "request_id",
-        "trace_id",
-        "waits_since",
-    )
-
-    def __init__(self, request_id: str, event: bytes, caller: Caller, *, trace_id: str) -> None:
-        self.request_id = request_id
-        self.event = event
-        self.caller = caller
-        self.trace_id = trace_id
-        self.arn = ""
-        self.deadline_ms = 0
-        self.waits_since = time.monotonic()
-        self.given_at = 0.0
-        self.init_ms: float | None = None
-        self.outcome = False  # whether the caller knows how it went, or will by the stream that has begun
-        self.error_type: str | None = None
-        self.reported = False
-
-
-class Environment(Protocol):
-    """The execution environment that a connection of the Runtime API speaks for."""
-
-    invocation: Invocation | None
-
-    def opened(self, connection: "RuntimeConnection") -> None:
-        """The process has connected."""
-
-    def closed(self, connection: "RuntimeConnection") -> None:
-        """That connection is gone."""
-
-    def ready(self, connection: "RuntimeConnection") -> None:
-        """The process asks for its next invocation on that connection."""
-
-    def init_failed(self, error_type: str, error: bytes) -> None:
-        """The process could not initialize and will exit."""
-
-    def completed(self, invocation: Invocation) -> None:
-        """The process has delivered its result, or nobody wants it any more."""
-
-
 class RuntimeConnection(HttpConnection):
-    """One connection of a worker: any number of calls, one after the other; also the source of a streamed response."""
+    """One connection of a worker: any number of calls, one after the other."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, worker: "Worker") -> None:
         super().__init__()
-        self._environment = environment
-        self._kind = ""
+        self._worker = worker
+        self._act: Callable[[], None] = self._unknown
         self._parts: list[bytes] = []
         self._size = 0
-        self._trailers: dict[bytes, bytes] = {}
-        self._streamed: Invocation | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: the worker has connected."""
-        super().connection_made(transport)
-        self._environment.opened(self)
+        self._error_type: str | None = None  # of the trailer
+        self._stream: Stream | None = None
 
     def give(self, invocation: Invocation) -> None:
         """Answer the pending `next` with this invocation."""
@@ -139,131 +51,114 @@ class RuntimeConnection(HttpConnection):
             )
         )
 
-    # The source of a streamed response.
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: the worker has connected."""
+        super().connection_made(transport)
+        self._worker.opened(self)
 
-    def pause(self) -> None:
-        """Read no more from the worker, so that its sends block."""
-        if not self.transport.is_closing():
-            self.transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read from the worker again."""
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
-
-    def cancel(self) -> None:
-        """The client is gone: the worker's next send fails."""
-        self._streamed = None
-        self.transport.abort()
-
-    # HttpConnection.
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: the connection is gone; a stream that was not at its end is a broken one."""
+        super().connection_lost(exc)
+        stream, self._stream = self._stream, None
+        if stream is not None and not stream.over:
+            if self._worker.invocation is not None:
+                self._worker.invocation.error_type = self._worker.invocation.error_type or "Runtime.TruncatedResponse"
+            stream.end("Runtime.TruncatedResponse")
+        self._worker.closed(self)
 
     def head_complete(self) -> None:
         """Find out which call it is."""
-        method, path = self.parser.get_method(), self.url
-        self._parts, self._size, self._trailers = [], 0, {}
-        self._kind = ""
-        if method == b"GET" and path == _INVOCATION + b"next":
-            self._kind = "next"
-        elif method == b"GET" and path == _PREFIX + b"restore/next":
-            self._kind = "restored"
-        elif method == b"POST" and path in {_PREFIX + b"init/error", _PREFIX + b"restore/error"}:
-            self._kind = "init-error"
-        elif method == b"POST" and path.startswith(_INVOCATION):
-            request_id, _, call = path[len(_INVOCATION) :].partition(b"/")
-            invocation = self._environment.invocation
-            if invocation is None or invocation.request_id.encode() != request_id or invocation.outcome:
-                self._kind = "stale"
-            elif call == b"error":
-                self._kind = "error"
-            elif call == b"response" and self._header(b"lambda-runtime-function-response-mode") == b"streaming":
-                self._kind = "stream"
-                self._streamed = invocation
-                invocation.outcome = True
-                invocation.caller.started(self._header(b"content-type").decode("latin-1"), self)
-            elif call == b"response":
-                self._kind = "response"
+        self._parts, self._size, self._error_type = [], 0, None
+        invocation = self._worker.invocation
+        match self.parser.get_method(), self.url.removeprefix(_PREFIX).split(b"/"):
+            case b"GET", [b"invocation", b"next"]:
+                self._act = self._next
+            case b"POST", [b"invocation", request_id, b"response" | b"error" as call]:
+                if invocation is None or invocation.request_id.encode() != request_id or invocation.settled:
+                    self._act = self._stale
+                elif call == b"error":
+                    self._act = self._error
+                elif field(self.headers, b"lambda-runtime-function-response-mode") == b"streaming":
+                    self._act = self._end_stream
+                    content_type = field(self.headers, b"content-type") or b""
+                    self._stream = Stream(content_type.decode("latin-1"), self.transport)
+                    invocation.settle(self._stream)
+                else:
+                    self._act = self._response
+            case b"POST", [b"init" | b"restore", b"error"]:
+                self._act = self._init_error
+            case b"GET", [b"restore", b"next"]:
+                self._act = self._restored
+            case _:
+                self._act = self._unknown
 
     def on_body(self, body: bytes) -> None:
         """Pass a stream's bytes on at once; keep anything else."""
-        if self._kind == "stream":
-            if self._streamed is not None:
-                self._streamed.caller.data(body)
-            return
-        self._size += len(body)
-        if self._size <= MAX_RESULT_BYTES:
-            self._parts.append(body)
+        if self._stream is not None:
+            self._stream.feed(body)
+        else:
+            self._size += len(body)
+            if self._size <= MAX_RESULT_BYTES:
+                self._parts.append(body)
 
     def on_trailer(self, name: bytes, value: bytes) -> None:
         """How a stream that failed says so."""
-        self._trailers[name.lower()] = value
+        if name.lower() == b"lambda-runtime-function-error-type":
+            self._error_type = value.decode("latin-1")
 
     def request_complete(self) -> None:
         """Act on the call."""
-        environment, invocation = self._environment, self._environment.invocation
-        match self._kind:
-            case "next":
-                environment.ready(self)
-            case "restored":
-                self._reply(200, b"")
-            case "init-error":
-                environment.init_failed(
-                    self._header(b"lambda-runtime-function-error-type").decode("latin-1"), b"".join(self._parts)
-                )
-                self.transport.write(_ACCEPTED)
-            case "response" | "error" if invocation is not None:
-                self.transport.write(_ACCEPTED)
-                self._deliver(invocation)
-            case "stream":
-                self.transport.write(_ACCEPTED)
-                self._end_stream()
-            case "stale":
-                self._reply(400, b'{"errorType":"InvalidRequestID","errorMessage":"Invalid request ID"}')
-            case _:
-                self._reply(404, b'{"errorType":"NotFound","errorMessage":"There is no such call"}')
-        if self._kind != "next" and not self.parser.should_keep_alive():
+        self._act()
+        if self._act != self._next and not self.parser.should_keep_alive():
             self.transport.close()  # after what is written has gone out
 
-    def lost(self) -> None:
-        """The connection is gone: a stream that was not at its end is a broken one."""
-        streamed, self._streamed = self._streamed, None
-        if streamed is not None:
-            streamed.error_type = streamed.error_type or "Runtime.TruncatedResponse"
-            streamed.caller.ended(streamed.error_type)
-        self._environment.closed(self)
+    def _next(self) -> None:
+        self._worker.ready(self)
 
-    def _deliver(self, invocation: Invocation) -> None:
-        result, self._parts = b"".join(self._parts), []
-        invocation.outcome = True
+    def _response(self) -> None:
+        self._settle(Result(b"".join(self._parts)))
+
+    def _error(self) -> None:
+        self._settle(Result(b"".join(self._parts), self._given_error_type() or "Unhandled"))
+
+    def _settle(self, result: Result) -> None:
+        self.transport.write(_ACCEPTED)
+        self._parts = []
+        invocation = self._worker.invocation
+        assert invocation is not None  # noqa: S101 - head_complete has looked
         if self._size > MAX_RESULT_BYTES:
-            invocation.error_type = "Function.ResponseSizeTooLarge"
             message = f"Response payload size exceeded maximum allowed payload size ({MAX_RESULT_BYTES} bytes)."
-            result = error_json(invocation.error_type, message)
-        elif self._kind == "error":
-            invocation.error_type = self._header(b"lambda-runtime-function-error-type").decode("latin-1") or "Unhandled"
-        if invocation.error_type is None:
-            invocation.caller.answered(self._header(b"content-type").decode("latin-1"), result)
+            invocation.fail("Function.ResponseSizeTooLarge", message)
         else:
-            invocation.caller.failed(invocation.error_type, result)
-        self._environment.completed(invocation)
+            invocation.error_type = result.error_type
+            invocation.settle(result)
+        self._worker.report(invocation)
 
     def _end_stream(self) -> None:
-        invocation, self._streamed = self._streamed, None
-        if invocation is None:
-            return
-        if failed := self._trailers.get(b"lambda-runtime-function-error-type"):
-            invocation.error_type = failed.decode("latin-1")
-        invocation.caller.ended(invocation.error_type)
-        self._environment.completed(invocation)
+        self.transport.write(_ACCEPTED)
+        stream, self._stream = self._stream, None
+        invocation = self._worker.invocation
+        if stream is not None and invocation is not None and not stream.over:
+            invocation.error_type = self._error_type
+            stream.end(self._error_type)
+            self._worker.report(invocation)
 
-    def _header(self, wanted: bytes) -> bytes:
-        return next((value for name, value in self.headers if name.lower() == wanted), b"")
+    def _init_error(self) -> None:
+        self._worker.init_failed(self._given_error_type() or "Runtime.Unknown", b"".join(self._parts))
+        self.transport.write(_ACCEPTED)
+
+    def _restored(self) -> None:
+        self._reply(200, b"")
+
+    def _stale(self) -> None:
+        self._reply(400, b'{"errorType":"InvalidRequestID","errorMessage":"Invalid request ID"}')
+
+    def _unknown(self) -> None:
+        self._reply(404, b'{"errorType":"NotFound","errorMessage":"There is no such call"}')
+
+    def _given_error_type(self) -> str:
+        return (field(self.headers, b"lambda-runtime-function-error-type") or b"").decode("latin-1")
 
     def _reply(self, status: int, body: bytes) -> None:
         headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))]
         self.transport.write(head_bytes(status, headers) + body)
-
-
-def error_json(error_type: str, message: str) -> bytes:
-    """Lambda's error document."""
-    return json.dumps({"errorMessage": message, "errorType": error_type}).encode()

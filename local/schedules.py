@@ -8,11 +8,10 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from local.exchange import Source
+from local.invocation import new_id
 from local.pool import Pool
-from local.runtime_api import Invocation, new_id, new_trace_id
 from local.template import ACCOUNT, REGION, Schedule
 
 _RATE = re.compile(r"rate\(\s*(\d+)\s+(minute|hour|day)s?\s*\)")
@@ -42,63 +41,15 @@ def event_of(schedule: Schedule) -> dict[str, object]:
     }
 
 
-class Scheduler:
-    """The clocks of all schedules."""
-
-    def __init__(self, schedules: tuple[Schedule, ...], pools: Mapping[str, Pool], out: Callable[[str], None]) -> None:
-        self._schedules = schedules
-        self._pools = pools
-        self._out = out
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-
-    def start(self) -> None:
-        """Start the clocks; say which schedules will not fire here."""
-        for schedule in self._schedules:
-            seconds = rate_seconds(schedule.expression)
-            if seconds is None:
-                self._out(
-                    f"{schedule.name}: {schedule.expression} is not fired locally; "
-                    f"run it with: python -m local invoke {schedule.function} EVENT_FILE"
-                )
-            else:
-                self._arm(schedule, seconds)
-
-    def stop(self) -> None:
-        """Stop the clocks."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-
-    def _arm(self, schedule: Schedule, seconds: int) -> None:
-        self._timers[schedule.name] = asyncio.get_running_loop().call_later(seconds, self._fire, schedule, seconds)
-
-    def _fire(self, schedule: Schedule, seconds: int) -> None:
-        self._arm(schedule, seconds)
-        payload = json.dumps(event_of(schedule)).encode()
-        self._pools[schedule.function].submit(
-            Invocation(new_id(), payload, Fired(schedule, self._out), trace_id=new_trace_id())
-        )
-
-
-class Fired:
-    """The caller of a scheduled invocation: nobody waits for its result, but a failure is worth a line."""
-
-    def __init__(self, schedule: Schedule, out: Callable[[str], None]) -> None:
-        self._schedule = schedule
-        self._out = out
-
-    def answered(self, content_type: str, result: bytes) -> None:
-        """It has run; its own log says what it did."""
-
-    def failed(self, error_type: str, error: bytes) -> None:  # noqa: ARG002 - the function's log has told it
-        """It has failed, and runs again at the next firing."""
-        self._out(f"{self._schedule.name}: {self._schedule.function} failed: {error_type}")
-
-    def started(self, content_type: str, source: Source) -> None:
-        """A scheduled function has nobody to stream to."""
-
-    def data(self, chunk: bytes) -> None:
-        """See `started`."""
-
-    def ended(self, error_type: str | None) -> None:
-        """See `started`."""
+async def fire(schedule: Schedule, pool: Pool, out: Callable[[str], None]) -> None:
+    """Invoke the function at the schedule's rate, for ever. Nobody waits for its result, but a failure is worth a line."""
+    seconds = rate_seconds(schedule.expression)
+    if seconds is None:
+        command = f"python -m local invoke {schedule.function} EVENT_FILE"
+        out(f"{schedule.name}: {schedule.expression} is not fired locally; run it with: {command}")
+        return
+    while True:
+        await asyncio.sleep(seconds)
+        result = await pool.run(json.dumps(event_of(schedule)).encode())
+        if result.error_type is not None:
+            out(f"{schedule.name}: {schedule.function} failed: {result.error_type}")

@@ -18,8 +18,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from local import demo
+from local.files import write_private
 from local.runner import ROOT, RunnerError, Services, locked, until_stopped
-from local.server import write_private
 
 HOST = "host.docker.internal"
 _OWN = str(Path(sys.executable).parent)  # has sam, and the Python that builds the layers

@@ -15,19 +15,20 @@ from typing import Any
 import httpx
 import pytest
 
-from local import gateway, template
+from local import gateway, sam
 from local.routing import Router
+from local.template import REGION, Template
 from vms.responses import Streamed
 
 ROOT = Path(__file__).parents[1]
 
 
 @cache
-def served() -> template.Template:
+def served() -> Template:
     """The project's template, as the local runner reads it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_DEFAULT_REGION", template.REGION)  # the reader would set it for good
-        return template.load(ROOT / "template.yaml")
+        patch.setenv("AWS_DEFAULT_REGION", REGION)  # the reader would set it for good
+        return sam.load(ROOT / "template.yaml")
 
 
 @cache

@@ -195,7 +195,6 @@ class Service:
             environment["AWS_REGION"],
             environment["VIDEO_BUCKET"],
             self.directory,
-            0,
         )
         status = storage.request(
             "PUT", key, os.urandom(1024 * 1024) * (size // 2**20) + os.urandom(size % 2**20)
@@ -215,7 +214,7 @@ def running() -> Iterator[Service]:
     environment.clear()  # psycopg and the SDK read more names than the service's
     with (
         tempfile.TemporaryDirectory(prefix="vms-bench-", ignore_cleanup_errors=True) as place,
-        Runner(Path(place) / "local", PYTHON, BCRYPT_COST="12") as runner,
+        Runner(Path(place) / "local", PYTHON, BCRYPT_COST="12", LOG="raw") as runner,
         contextlib.closing(Load()) as load,
     ):
         service = Service(runner, load)

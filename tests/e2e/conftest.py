@@ -20,5 +20,4 @@ def bucket(service: Service) -> S3:
         found["AWS_REGION"],
         found["VIDEO_BUCKET"],
         Path(),
-        0,
     )

@@ -1,6 +1,7 @@
 """Serves the template of a directory with nothing around it: `python serve_template.py DIRECTORY`. Prints the port; ends with its input.
 
 The functions get the settings that they declare from this process's environment, and the variables that WORKERS holds as JSON.
+Their output comes out here, or goes to files in LOGS; HEAD_SECONDS is what a client has for a request's head.
 """
 
 import asyncio
@@ -11,22 +12,21 @@ from pathlib import Path
 
 import uvloop
 
-from local import template
+from local import http1, sam
 from local.server import Server, listening_sockets
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)
+from local.terminal import say
 
 
 async def main(directory: Path) -> None:
     always = json.loads(os.environ.get("WORKERS") or '{"AWS_REGION": "eu-west-1"}')
-    server = Server(template.load(directory / "template.yaml"), {"FIXED": "by the runner"}, always, _print)
+    http1.HEAD_SECONDS = float(os.environ.get("HEAD_SECONDS") or http1.HEAD_SECONDS)
+    logs = Path(os.environ["LOGS"]) if "LOGS" in os.environ else 1
+    server = Server(sam.load(directory / "template.yaml"), {"FIXED": "by the runner"}, always, say, logs)
     sockets = listening_sockets(0)
     await server.listen(sockets)
     invoke_port = await server.listen_for_invocations("token")
     server.begin([directory / "functions", directory / "layers"])
-    _print(json.dumps({"port": sockets[0].getsockname()[1], "invoke_port": invoke_port}))
+    say(json.dumps({"port": sockets[0].getsockname()[1], "invoke_port": invoke_port}))
     await asyncio.to_thread(sys.stdin.read)
     await server.stop()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
-from local.processes import runs_with
+from local import postgres
+from local.daemon import runs_with
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,10 +29,14 @@ class Runner:
         self.process: subprocess.Popen[bytes] | None = None
         self.log = directory.with_name("log")
 
-    def start(self) -> dict[str, str]:
+    def start(self, **environment: str) -> dict[str, str]:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "local", "run"], cwd=ROOT, env=self.environment, stdout=output, stderr=output
+                [sys.executable, "-m", "local", "run"],
+                cwd=ROOT,
+                env=self.environment | environment,
+                stdout=output,
+                stderr=output,
             )
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -129,5 +136,97 @@ def test_a_token_in_a_query_is_never_printed(runner: Runner) -> None:
     for path in ("/v1/videos/stream/1", "/nothing", "/health"):
         httpx.get(f"{url}{path}", params={"token": "a-secret-in-a-query"}, timeout=60)
     assert runner.end(signal.SIGTERM) == 0
-    assert "a-secret-in-a-query" not in runner.log.read_text()
-    assert "REPORT RequestId" in runner.log.read_text()
+    logs = {path.name: path.read_text() for path in (runner.directory / "log").iterdir()}
+    assert "REPORT RequestId" in logs["stream.log"]
+    assert not [text for text in (runner.log.read_text(), *logs.values()) if "a-secret-in-a-query" in text]
+
+
+# What a shell may hold for other programs: libpq's, the AWS libraries', and a mode that is no setting of make run.
+SHELL = {
+    "PGSERVICE": "nope",
+    "PGOPTIONS": "-c search_path=foo",
+    "PGSSLMODE": "verify-full",
+    "AWS_PROFILE": "missing",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_CONFIG_FILE": "/nowhere",
+    "STREAM_MODE": "buffered",
+}
+
+
+def test_the_shells_variables_for_other_programs_are_not_seen_and_a_closed_terminal_stops_everything(
+    runner: Runner,
+) -> None:
+    env = runner.start(**SHELL)
+    assert "STREAM_MODE is no setting of make run" in runner.log.read_text()
+    url = env["API_URL"]
+    assert httpx.get(f"{url}/health", timeout=30).status_code == 200
+    login = {"email": "admin@paid.example", "password": "demo-password"}
+    token = httpx.post(f"{url}/v1/auth/login", json=login, timeout=30).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    film = httpx.get(f"{url}/v1/videos/stream/1", headers=headers, timeout=30)
+    assert film.content == (ROOT / "tests" / "data" / "colours.mp4").read_bytes()
+    pids = [int((runner.directory / name / "pid").read_text()) for name in ("postgres", "s3")]
+    assert runner.end(signal.SIGHUP) == 0
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_what_is_acknowledged_outlives_a_kill_of_the_postgres_server(tmp_path: Path) -> None:
+    with postgres.start(tmp_path / "postgres") as server, psycopg.connect(server.url, autocommit=True) as connection:
+        for name in ("synchronous_commit", "fsync", "full_page_writes"):
+            assert connection.execute(f"SHOW {name}".encode()).fetchone() == ("on",)
+        connection.execute("CREATE TABLE acknowledged (number int)")
+        for number in range(200):
+            connection.execute("INSERT INTO acknowledged VALUES (%s)", (number,))
+        assert server.process is not None
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        for pid in (server.process.pid, *map(int, children)):  # the writer of the log too, before its next round
+            os.kill(pid, signal.SIGKILL)
+        server.process.wait()
+    with postgres.start(tmp_path / "postgres") as again, psycopg.connect(again.url) as connection:
+        assert connection.execute("SELECT count(*) FROM acknowledged").fetchone() == (200,)
+
+
+def test_a_broken_setting_is_one_line_that_names_it_before_anything_starts(runner: Runner) -> None:
+    runner.environment["BCRYPT_COST"] = "abc"
+    refused = runner.command("run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "error: setting BCRYPT_COST must be 4 to 16\n"
+    assert not runner.directory.exists()
+
+
+def test_a_tmp_that_cannot_be_written_is_one_line(runner: Runner) -> None:
+    runner.directory = ROOT / ".local-read-only-tmp"  # the tests' own place is under /tmp
+    runner.environment["LOCAL_DIR"] = str(runner.directory)
+    script = 'mount --bind /tmp /tmp && mount -o remount,ro,bind /tmp && exec "$0" -m local run'
+    try:
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script, sys.executable],
+            cwd=ROOT,
+            env=runner.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if "unshare" in done.stderr or "mount" in done.stderr:
+            pytest.skip(f"a read-only /tmp wants the right to mount: {done.stderr.strip()}")
+        assert done.returncode == 1
+        assert done.stderr.splitlines() == [
+            "error: the S3 server keeps sockets in /tmp, which cannot be written: make it writable"
+        ]
+    finally:
+        shutil.rmtree(runner.directory, ignore_errors=True)
+
+
+def test_make_does_not_pass_pythonhome_on() -> None:
+    makefile = "include Makefile\nshow-home:\n\t@echo home=$$PYTHONHOME\n"
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-f", "-", "show-home"],
+        input=makefile,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHOME": "/wrong"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "home=\n"

@@ -1,6 +1,7 @@
 """The local runner over a small template: real awslambdaric workers, real HTTP."""
 
 import concurrent.futures
+import contextlib
 import hashlib
 import http.client
 import json
@@ -40,6 +41,9 @@ Resources:
           StatusCode: 404
           ResponseParameters: {Headers: {Content-Type: "'application/problem+json'"}}
           ResponseTemplates: {application/json: '{"status": 404, "instance": "$context.requestId"}'}
+        DEFAULT_4XX:
+          ResponseParameters: {Headers: {Content-Type: "'application/problem+json'"}}
+          ResponseTemplates: {application/json: '{"status": 400, "instance": "$context.requestId"}'}
         DEFAULT_5XX:
           ResponseTemplates: {application/json: '{"message": $context.error.messageString}'}
   EchoFunction:
@@ -92,13 +96,18 @@ def lambda_handler(event, context):
 """
 
 FAULTS = """
-import os, time
+import json, os, time, traceback
 def lambda_handler(event, context):
     kind = event["pathParameters"]["kind"] if event["pathParameters"] else "impatient"
     match kind:
         case "exit": os._exit(3)
         case "kill": os.kill(os.getpid(), 9)
         case "raise": raise ValueError("a secret detail")
+        case "logged":
+            try: 1 / 0
+            except ZeroDivisionError:
+                print(json.dumps({"id": event["requestContext"]["requestId"], "exception": traceback.format_exc()}))
+            return {"statusCode": 500, "body": "{}"}
         case "sleep": time.sleep(30)
         case "impatient": time.sleep(0.6)
         case "no-status": return {"body": "x"}
@@ -225,9 +234,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
     return condition()
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    directory = tmp_path_factory.mktemp("project")
+def write_project(directory: Path) -> None:
     (directory / "template.yaml").write_text(TEMPLATE)
     sources = {"echo": ECHO, "faults": FAULTS, "stream": STREAM, "broken": "import does_not_exist\n"}
     for name, source in sources.items():
@@ -235,14 +242,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         (directory / "functions" / name / "app.py").write_text(source)
     (directory / "layers" / "shared").mkdir(parents=True)
     (directory / "layers" / "shared" / "shared.py").write_text("VALUE = 'first'\n")
+
+
+@contextlib.contextmanager
+def serving(directory: Path, **settings: str) -> Iterator[Served]:
+    write_project(directory)
     log = directory / "log"
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "FROM_HOST": "by the host",
-        "SECRET_OF_HOST": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **settings}
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("serve_template.py")), str(directory)],
@@ -263,6 +269,21 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """What the functions print comes out raw."""
+    with serving(tmp_path_factory.mktemp("project"), FROM_HOST="by the host", SECRET_OF_HOST="1") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A line a request, the functions' output in files, and two seconds for a request's head."""
+    directory = tmp_path_factory.mktemp("shown")
+    with serving(directory, LOGS=str(directory / "logs"), HEAD_SECONDS="2") as made:
+        yield made
 
 
 def test_a_request_reaches_the_function_as_a_proxy_event(served: Served) -> None:
@@ -295,7 +316,8 @@ def test_a_worker_has_lambdas_environment_and_nothing_of_the_hosts(served: Serve
 def test_each_invocation_is_reported_as_lambda_does(served: Served) -> None:
     request_id = served.get("/echo/x").json()["id"]
     assert served.logged(f"REPORT RequestId: {request_id}\tDuration: ")
-    line = next(line for line in served.log.read_text().splitlines() if request_id in line)
+    started, ended, line = [line for line in served.log.read_text().splitlines() if request_id in line]
+    assert (started, ended) == (f"START RequestId: {request_id} Version: $LATEST", f"END RequestId: {request_id}")
     assert "Billed Duration: " in line
     assert "Memory Size: 256 MB" in line
     assert "Init Duration: " in served.log.read_text()
@@ -380,10 +402,137 @@ def test_a_body_over_ten_megabytes_is_refused_before_the_function(served: Served
     assert answer.status_code == 413
 
 
-def test_garbage_is_a_400(served: Served) -> None:
+def talk(port: int, *pieces: bytes, half_close: bool = False) -> tuple[bytes, Any]:
+    """Head and JSON body of what comes back until the server closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        if half_close:
+            connection.shutdown(socket.SHUT_WR)
+        received = b""
+        while more := connection.recv(65536):
+            received += more
+    head, _, body = received.partition(b"\r\n\r\n")
+    return head, json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("status", "sent"),
+    [
+        (400, b"nonsense\r\n\r\n"),
+        (400, b"GET /echo/x HTTP/1.1\r\n\r\n"),
+        (400, b"GET /echo/x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+        (400, b"CONNECT example.com:443 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (431, b"GET /echo/x HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000 + b"\r\n\r\n"),
+        (431, b"GET /echo/x HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 500_000),
+    ],
+)
+def test_what_http_forbids_is_refused_with_a_problem_document(served: Served, status: int, sent: bytes) -> None:
+    head, problem = talk(served.port, sent)
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Content-Type: application/problem+json" in head
+    assert problem["status"] == status
+    assert problem["instance"].encode() in head
+
+
+def test_a_request_before_a_forbidden_one_is_still_answered(served: Served) -> None:
     with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
-        connection.sendall(b"nonsense\r\n\r\n")
-        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
+        connection.sendall(b"GET /echo/hold HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n")
+        received = b""
+        while more := connection.recv(65536):
+            received += more
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 400 Bad Request" in received
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
+def test_an_upgrade_is_ignored_and_the_body_kept(served: Served, method: str) -> None:
+    body = b"" if method == "GET" else b"a body\r\nof two lines"
+    head = (
+        f"{method} /echo/x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        f"HTTP2-Settings: AAEAAEAA\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    last = b"GET /echo/last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    whole = head + body + last
+    for pieces in ([whole], [head, body, last], [whole[:40], whole[40:90], whole[90:-20], whole[-20:]]):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(0.01)  # so that they arrive one by one
+            received = b""
+            while more := connection.recv(65536):
+                received += more
+        _, first, second = received.split(b"HTTP/1.1 200 OK\r\n")
+        event = json.loads(first.partition(b"\r\n\r\n")[2])["event"]
+        assert (event["httpMethod"], event["body"]) == (method, body.decode() or None)
+        assert "Upgrade" not in event["headers"]
+        assert b"last" in second
+
+
+def test_the_absolute_form_is_served_under_its_own_host(served: Served) -> None:
+    sent = b"GET http://other.example:81/echo/x?q=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    head, about = talk(served.port, sent)
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert (about["event"]["path"], about["event"]["headers"]["Host"]) == ("/echo/x", "other.example:81")
+    assert about["event"]["queryStringParameters"] == {"q": "1"}
+
+
+def test_a_client_that_will_send_no_more_is_answered(served: Served) -> None:
+    for path in ("/echo/hold", "/nothing"):
+        head, _ = talk(served.port, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), half_close=True)
+        assert head.startswith(b"HTTP/1.1 ")
+
+
+def test_connections_whose_head_never_completes_do_not_stay(shown: Served) -> None:
+    beginnings = (b"", b"GET /echo/x HTTP/1.1\r\nHost: x", b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\nGET /")
+    connections = [socket.create_connection(("127.0.0.1", shown.port), timeout=30) for _ in range(90)]
+    for number, connection in enumerate(connections):
+        connection.sendall(beginnings[number % 3])
+    for number, connection in enumerate(connections):
+        received = b""
+        while more := connection.recv(65536):  # until the runner closes
+            received += more
+        connection.close()
+        assert received.startswith(b"HTTP/1.1 404 " if number % 3 == 2 else b"HTTP/1.1 408 ")
+        assert b"HTTP/1.1 408 Request Timeout" in received
+
+
+def test_a_request_is_one_line_with_its_id_and_its_logs_are_in_a_file(shown: Served) -> None:
+    answer = shown.get("/echo/x?token=secret")
+    request_id = answer.headers["x-amzn-requestid"]
+    assert shown.logged(request_id)
+    (line,) = [line for line in shown.log.read_text().splitlines() if request_id in line]
+    assert line.split()[:3] == ["GET", "/echo/x", "200"]
+    assert "Echo" in line.split()
+    assert "secret" not in line
+    assert "\033" not in line  # no terminal, no colours
+    log = (shown.directory / "logs" / "echo.log").read_text()
+    assert f"START RequestId: {request_id}" in log
+    assert f"REPORT RequestId: {request_id}" in log
+    assert answer.json()["id"] == request_id
+    assert "REPORT" not in shown.log.read_text()
+
+
+def test_a_missing_route_has_a_line_with_the_documents_instance(shown: Served) -> None:
+    instance = shown.get("/nothing/%1b[2J").json()["instance"]
+    assert shown.logged("/nothing/%1b[2J  404  ")
+    assert shown.logged(instance)
+
+
+def test_a_5xx_is_shown_with_its_traceback(shown: Served) -> None:
+    for kind, wanted in (("raise", "ValueError: a secret detail"), ("logged", "ZeroDivisionError: division by zero")):
+        request_id = shown.get(f"/faults/{kind}").headers["x-amzn-requestid"]
+        assert shown.logged(request_id)
+        after = shown.log.read_text().partition(request_id)[2]  # the line and its traceback are printed together
+        assert "Traceback (most recent call last):" in after
+        assert wanted in after
+
+
+def test_a_request_that_waited_for_a_start_is_marked(shown: Served) -> None:
+    for _ in range(5):  # more than are kept warm, and each ends the one that serves it
+        assert shown.get("/faults/exit").status_code == 502
+    assert shown.logged("Runtime.ExitError")
+    assert shown.logged("cold start")
 
 
 def test_a_function_is_invoked_by_name_over_the_invoke_api(served: Served) -> None:

@@ -1,20 +1,22 @@
 """API Gateway's part of the local runner, and what it reads from a template: no I/O but the template's own file."""
 
 import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local import answers, gateway, template
+from local import answers, gateway, logs, sam
 from local.answers import MalformedAnswerError
 from local.gateway import Request
 from local.intrinsics import Resolver
 from local.routing import Router
 from local.schedules import event_of, rate_seconds
 from local.server import settings_of
-from local.template import GatewayResponse, Route, Schedule, Template
+from local.template import GatewayResponse, Route, Schedule, Template, TemplateError
+from local.terminal import Terminal, error_text
 
 PATHS = (
     "/",
@@ -307,8 +309,8 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Template:
     for name in ("one", "two", "layer", "cache"):
         (directory / name).mkdir()
     (directory / "template.yaml").write_text(SAM)
-    first = template.load(directory / "template.yaml", directory / "cache")
-    assert template.load(directory / "template.yaml", directory / "cache") == first  # the second time from the cache
+    first = sam.load(directory / "template.yaml", directory / "cache")
+    assert sam.load(directory / "template.yaml", directory / "cache") == first  # the second time from the cache
     return first
 
 
@@ -337,7 +339,7 @@ def test_schedules_have_their_rate_and_their_input(read: Template) -> None:
 
 
 def test_an_unknown_function_is_refused_with_the_known_names(read: Template) -> None:
-    with pytest.raises(template.TemplateError, match="there is no function x: the template has one, two"):
+    with pytest.raises(TemplateError, match="there is no function x: the template has one, two"):
         read.function("x")
 
 
@@ -352,8 +354,8 @@ def test_an_unknown_function_is_refused_with_the_known_names(read: Template) -> 
 )
 def test_a_broken_template_is_a_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "template.yaml").write_text(text)
-    with pytest.raises(template.TemplateError):
-        template.load(tmp_path / "template.yaml")
+    with pytest.raises(TemplateError):
+        sam.load(tmp_path / "template.yaml")
 
 
 @pytest.mark.parametrize(
@@ -381,3 +383,53 @@ def test_a_setting_is_the_runners_or_the_hosts_or_the_templates_and_only_if_decl
         "BUCKET": "videos",
         "FLAG": "false",
     }
+
+
+def test_a_requests_line_has_colours_on_a_terminal_and_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = "GET", "/a", 200, 1.25, "EchoFunction", "the-id"
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert Terminal().line(*shown, cold=310.4) == "GET    /a  200  1.2 ms  Echo  the-id  cold start 310 ms"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert "\033[32m200\033[0m" in Terminal().line(*shown)
+    assert "\033[31m500\033[0m" in Terminal().line("GET", "/a", 500, 1.25, "EchoFunction", "the-id")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\033" not in Terminal().line(*shown)
+
+
+def test_nothing_that_a_client_sends_steers_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    terminal = Terminal()
+    assert "\033" not in terminal.line("GET", "/\033[2J\u202e", 502, 1.0, "F", "id", "\033]0;title\a")
+    assert terminal.traceback("a\n\033[2Jb") == "    a\n    \\x1b[2Jb"
+
+
+def test_an_error_document_is_shown_as_a_traceback() -> None:
+    document = {"errorType": "ValueError", "errorMessage": "no", "stackTrace": ['  File "app.py", line 1\n    x()\n']}
+    shown = error_text(json.dumps(document).encode())
+    assert shown.splitlines() == [
+        "Traceback (most recent call last):",
+        '  File "app.py", line 1',
+        "    x()",
+        "ValueError: no",
+    ]
+    assert error_text(b"not JSON") == ""
+
+
+def test_a_log_is_bounded_and_finds_a_requests_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MAX_BYTES", 50_000)
+    log = logs.Log(tmp_path / "echo.log")
+    for number in range(400):
+        log.write(json.dumps({"correlation_id": f"id-{number}", "exception": f"trace {number}", "pad": "x" * 1000}))
+    assert log.traceback("id-399") == "trace 399"
+    assert log.traceback("id-0") is None
+    log.close()
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes.keys() == {"echo.log", "echo.log.1"}
+    assert all(size < 100_000 for size in sizes.values())
+
+
+def test_a_path_is_the_same_however_its_characters_are_encoded() -> None:
+    route, variables = ROUTER.find("GET", "/v1/vide%6Fs/id/%37")
+    assert route is not None
+    assert (route.path, variables) == ("/v1/videos/id/{video_id}", {"video_id": "7"})
