@@ -205,6 +205,7 @@ def _send(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPRes
             response = _connection.getresponse()
             needed = {200: ("ETag", "Content-Length"), 206: ("ETag", "Content-Range")}.get(response.status, ())
             if any(name not in response.headers for name in needed):
+                response.close()
                 raise http.client.IncompleteRead(b"")  # http.client takes a head that was cut off for a whole one
         except TimeoutError:
             close()
