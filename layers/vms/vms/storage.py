@@ -126,6 +126,7 @@ def _read_head(response: http.client.HTTPResponse) -> tuple[Representation, Span
         try:
             size, span = int(whole), Span(int(first), int(last))
         except ValueError:
+            response.close()
             close()
             raise StorageFailed from None
     else:
