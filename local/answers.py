@@ -1,4 +1,7 @@
-"""What a client gets: a function's proxy response, or a gateway response when it is not the function that answers. No I/O."""
+"""What a client gets: a function's proxy response, or a gateway response when it is not the function that answers.
+
+No I/O.
+"""
 
 import base64
 import binascii
@@ -109,7 +112,7 @@ _RESPONSES = {
 def gateway_response(
     kind: str, request_id: str, template: Template, context: Mapping[str, str] | None = None
 ) -> tuple[int, Headers, bytes]:
-    """The gateway response of this type, as the template words it, or else its DEFAULT_4XX or DEFAULT_5XX, or else API Gateway's own."""
+    """The template's gateway response of this type, else its DEFAULT_4XX or DEFAULT_5XX, else API Gateway's own."""
     status, message = _RESPONSES[kind]
     declared = template.gateway_responses.get(kind)
     if declared is not None and declared.status is not None:

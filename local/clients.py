@@ -14,11 +14,12 @@ LINGER_SECONDS = 2.0
 
 
 class ClientConnection(HttpConnection):
-    """A client's connection: takes bodies up to a limit, answers pipelined requests in order, and carries back-pressure to the source."""
+    """A client's connection: bodies up to a limit, pipelined requests in order, back-pressure to the source."""
 
     limits_head_time = True
     most_body_bytes = 10 * 1024 * 1024
-    # A body over the limit is still read up to here, so that a client which sends it all before it reads gets its answer.
+    # A body over the limit is still read up to here, so that a client which sends it all before it reads gets its
+    # answer.
     most_drained_bytes = 64 * 1024 * 1024
     most_queued = 8
 
@@ -98,7 +99,7 @@ class ClientConnection(HttpConnection):
         self._accept(exchange)
 
     def cut(self, *, reset: bool) -> None:
-        """Close; with `reset` (a body that only the connection's end delimits) so that the end cannot be taken for the body's."""
+        """Close. With `reset` the client sees an error, where the end of the connection would look like the end of the body."""
         if reset:
             self.transport.abort()
             return

@@ -20,7 +20,10 @@ class DaemonError(Exception):
 
 
 class Daemon:
-    """A running server. Its directory remembers its process (`pid`), its ports (`ports.json`), its secrets, and what it has logged (`log`)."""
+    """A running server.
+
+    Its directory remembers its process (`pid`), its ports (`ports.json`), its secrets, and what it has logged (`log`).
+    """
 
     name: ClassVar[str]
     port_names: ClassVar[Sequence[str]]
@@ -45,7 +48,7 @@ class Daemon:
         connect: Callable[[dict[str, int]], Self],
         launch: Callable[[dict[str, int]], "subprocess.Popen[bytes]"],
     ) -> Self:
-        """The server of this directory: the living one if it answers on its ports, else a new one. Blocks until it answers.
+        """The server of this directory: a running one if it answers on its ports, else a new one. Blocks until it answers.
 
         Raises:
             DaemonError: it cannot be started.
@@ -106,7 +109,7 @@ class Daemon:
 
 
 def runs_with(pid: int, argument: str) -> bool:
-    """Whether the process of that number was started with this argument, rather than being another that got the number since."""
+    """Whether this process was started with this argument; if not, its number has been given to another process."""
     if Path("/proc/self").exists():
         try:
             return argument.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -119,7 +122,7 @@ def runs_with(pid: int, argument: str) -> bool:
 def run_detached(
     directory: Path, command: Sequence[str | Path], environment: dict[str, str], cwd: Path, user: int | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start a process in a session of its own, so that Ctrl-C is the runner's alone; it writes to the directory's log."""
+    """Start a process in a session of its own, so that Ctrl-C reaches the runner alone. It writes to the directory's log."""
     with (directory / "log").open("wb") as log:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=user, group=user, cwd=cwd, env=environment,

@@ -1,4 +1,4 @@
-"""What `make run` shows on its first start: two corporations, an admin and a guest each, and two films that really play."""
+"""The demo data of `make run`: two corporations with an admin and a guest each, and two films that play."""
 
 import time
 from pathlib import Path

@@ -19,7 +19,10 @@ def http_date(second: int) -> bytes:
 
 
 class Exchange:
-    """One request and its answer on a client's connection. A whole answer is `respond`; one in pieces is `begin`, `write` and `finish`."""
+    """One request and its answer on a client's connection.
+
+    A whole answer is `respond`; one in pieces is `begin`, `write` and `finish`.
+    """
 
     __slots__ = ("_chunked", "_connection", "_left", "body", "done", "headers", "http11", "keep_alive", "method", "refusal",
         "source", "started", "status", "target")  # fmt: skip

@@ -129,7 +129,8 @@ class Call:
         event = json.dumps(gateway.event(request, route, variables, self._front.template)).encode()
         if len(event) > MAX_EVENT_BYTES:
             raise NotServedError("REQUEST_TOO_LARGE")
-        # Lambda gives an invocation an id of its own; here it is the request's, so that one id finds all lines about it.
+        # Lambda gives an invocation an id of its own; here it is the request's, so that one id finds all lines about
+        # it.
         self._invocation = Invocation(request.request_id, event, request.trace_id)
         try:
             async with asyncio.timeout(route.timeout):

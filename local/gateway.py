@@ -1,7 +1,7 @@
 """API Gateway's REST proxy integration, payload version 1.0: the events that functions get. No I/O.
 
-https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html. The runner serves without a stage in
-the path, as a custom domain name does.
+https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html. The runner serves
+without a stage in the path, as a custom domain name does.
 """
 
 import base64

@@ -1,6 +1,7 @@
 """HTTP/1.1 server connections on httptools, the base of the front and of the Runtime API.
 
-Written on asyncio.Protocol, not on an ASGI server, because bytes then pass from a worker to a client without a task or a queue between
+Written on asyncio.Protocol, not on an ASGI server, because bytes then pass from a worker to a client without a task or
+a queue between
 them: measured on two cores, 256 MB streams are about three times as fast, and small requests a third faster.
 """
 
@@ -16,15 +17,15 @@ type Headers = list[tuple[bytes, bytes]]
 MAX_HEAD_BYTES = 64 * 1024
 # Seconds that a client has for the head of a request, from its connection or from the first byte of a later request on.
 HEAD_SECONDS = 20.0
-# Above `high` unsent bytes a source is asked to stop, below `low` to go on: about one read, so that 32 streams at once hold a few MiB. Four times
-# as much is no faster (make bench-stream).
+# Above `high` unsent bytes a source is asked to stop, below `low` to go on: about one read, so that 32 streams at once
+# hold a few MiB. Four times as much is no faster (make bench-stream).
 HIGH_WATER, LOW_WATER = 256 * 1024, 64 * 1024
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 class HttpConnection(asyncio.Protocol):
-    """Parses requests; a subclass acts in `head_complete`, `on_body`, `on_trailer`, `request_complete` and `connection_lost`."""
+    """Parses requests. Subclasses implement `head_complete`, `on_body`, `on_trailer`, `request_complete`, `connection_lost`."""
 
     limits_head_time = False
 
@@ -130,7 +131,8 @@ class HttpConnection(asyncio.Protocol):
     def _feed(self, data: bytes) -> bytes:
         """Parse; returns what is to be parsed anew.
 
-        An upgrade is ignored (RFC 9110 section 7.8). httptools takes what follows its head for the other protocol, and so does not read the
+        An upgrade is ignored (RFC 9110 section 7.8). httptools takes what follows its head for the other protocol, and
+        so does not read the
         body: that head is parsed once more without the Upgrade field.
         """
         try:

@@ -26,14 +26,20 @@ def error_json(error_type: str, message: str) -> bytes:
 
 @dataclass(slots=True)
 class Result:
-    """A buffered result. With an `error_type` the function raised, died, timed out or could not start, and `payload` is an error document."""
+    """A buffered result.
+
+    With an `error_type` the function raised, died, timed out or could not start, and `payload` is an error document.
+    """
 
     payload: bytes
     error_type: str | None = None
 
 
 class Stream:
-    """A streamed result. Its bytes go, as they come, to the function that `relay` was given; before that they are kept."""
+    """A streamed result.
+
+    Its bytes go, as they come, to the function that `relay` was given; before that they are kept.
+    """
 
     def __init__(self, content_type: str, transport: asyncio.Transport) -> None:
         self.content_type = content_type

@@ -12,7 +12,7 @@ _TAIL_BYTES = 256 * 1024
 
 
 class Log:
-    """Where the workers of a function write, through `fd`, and the runner: a file, or a descriptor that is open already."""
+    """Where a function's workers (through `fd`) and the runner write: a file, or a descriptor that is already open."""
 
     def __init__(self, target: Path | int) -> None:
         self._path = target if isinstance(target, Path) else None
@@ -21,7 +21,10 @@ class Log:
         self._lines = 0
 
     def write(self, line: str) -> None:
-        """Add a line. A file that is full begins anew: the workers hold it open, so that it is copied and emptied, not renamed."""
+        """Add a line.
+
+        A file that is full begins anew: the workers hold it open, so that it is copied and emptied, not renamed.
+        """
         with contextlib.suppress(OSError):  # nobody reads it any more, or the disk is full: no reason to fail a request
             os.write(self.fd, f"{line}\n".encode())
             self._lines += 1
@@ -30,7 +33,7 @@ class Log:
                 os.ftruncate(self.fd, 0)
 
     def traceback(self, request_id: str) -> str | None:
-        """The traceback in the last JSON line of that request, if this is a file and the line is among its last 256 KiB."""
+        """The traceback in the request's last JSON line, if this is a file and the line is in its last 256 KiB."""
         if self._path is None:
             return None
         tail = os.pread(self.fd, _TAIL_BYTES, max(os.fstat(self.fd).st_size - _TAIL_BYTES, 0))

@@ -1,7 +1,8 @@
 """The workers of a function, started on demand, kept warm, and replaced; and the invocations that wait for one.
 
-A request that finds no idle worker waits; only after `PATIENCE` seconds of waiting is another worker started, because a warm one that is
-back in a millisecond is sooner than a new one. Idle workers form a stack: the last one used is the warmest.
+A request that finds no idle worker waits; only after `PATIENCE` seconds of waiting is another worker started, because a
+warm one that is back in a millisecond is sooner than a new one. Idle workers form a stack: the last one used is the
+warmest.
 """
 
 import asyncio
@@ -41,7 +42,10 @@ class Pool:
         self._stopped = False
 
     async def invoke(self, invocation: Invocation) -> Result | Stream:
-        """Have it done by the warmest idle worker, or as soon as there is one. If the caller goes before a worker has it, none gets it."""
+        """Have it done by the warmest idle worker, or as soon as there is one.
+
+        If the caller goes before a worker has it, none gets it.
+        """
         if self._idle:
             self._idle.pop().give(invocation)
         else:
@@ -58,7 +62,7 @@ class Pool:
             raise
 
     async def run(self, event: bytes) -> Result:
-        """Invoke the function with this event; the pieces of a streamed result are put together, as many as Lambda's Invoke API shows."""
+        """Invoke the function with this event; a streamed result is joined, up to the limit of Lambda's Invoke API."""
         match await self.invoke(Invocation(new_id(), event, new_trace_id())):
             case Stream() as stream:
                 return await stream.read(MAX_SHOWN_BYTES)

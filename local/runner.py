@@ -1,4 +1,4 @@
-"""Everything that `python -m local` starts: PostgreSQL, S3, the keys, the schema, the demo data, and the server over them."""
+"""What `python -m local` starts: PostgreSQL, S3, the keys, the schema, the demo data and the server."""
 
 import asyncio
 import contextlib
@@ -188,7 +188,10 @@ async def until_stopped(work: Callable[[asyncio.Event], Awaitable[int]]) -> int:
 
 
 async def serve(directory: Path, sockets: list[socket.socket], stop: asyncio.Event, *, raw: bool) -> int:
-    """Serve until `stop`; the exit code is returned. `raw` leaves the terminal to what the functions print. Raises `RunnerError`."""
+    """Serve until `stop`; the exit code is returned.
+
+    `raw` leaves the terminal to what the functions print. Raises `RunnerError`.
+    """
     services = Services(directory)
     env, record = directory / "env", directory / "runner.json"
     async with contextlib.AsyncExitStack() as stack:
@@ -221,7 +224,10 @@ async def serve(directory: Path, sockets: list[socket.socket], stop: asyncio.Eve
 
 
 async def invoke_once(directory: Path, function: str, event: bytes) -> Result:
-    """Start what one invocation needs, invoke, stop; logs go to the standard error. Raises `RunnerError`, `TemplateError`."""
+    """Start what one invocation needs, invoke, stop; logs go to the standard error.
+
+    Raises `RunnerError`, `TemplateError`.
+    """
     services = Services(directory)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.stop)

@@ -1,4 +1,4 @@
-"""A real S3 server for this machine, without Docker: SeaweedFS, which checks signatures, streams and keeps what it was given."""
+"""A real S3 server without Docker: SeaweedFS, which checks signatures, streams and persists."""
 
 import json
 import os
@@ -52,7 +52,10 @@ class S3(Daemon):
     def request(
         self, method: str, key: str = "", body: bytes = b"", *, content_type: str = ""
     ) -> urllib3.BaseHTTPResponse:
-        """Send a signed request about a key of the bucket, or about the bucket itself. `key` is percent-encoded already."""
+        """Send a signed request about a key of the bucket, or about the bucket itself.
+
+        `key` is percent-encoded already.
+        """
         url = f"{self.endpoint}/{self.bucket}" + (f"/{key}" if key else "")
         headers = {"Content-Type": content_type} if content_type else {}
         request = AWSRequest(method=method, url=url, data=body, headers=headers)

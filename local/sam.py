@@ -1,4 +1,4 @@
-"""Reads template.yaml as CloudFormation would: through the public SAM translator, then with the intrinsic functions resolved.
+"""Reads template.yaml as CloudFormation does: by the public SAM translator, with the intrinsic functions resolved.
 
 Parameters take their defaults. A reference to what only a deployment knows becomes a harmless placeholder.
 """
@@ -31,7 +31,7 @@ _FUNCTION_IN_ARN = re.compile(r":function:([A-Za-z0-9_-]+)")
 
 
 def load(path: Path, cache: Path | None = None) -> Template:
-    """Read the template. The translation, which takes seconds to import, is remembered in `cache` until the file changes.
+    """Read the template. The translation takes seconds to import, so it is kept in `cache` until the file changes.
 
     Raises:
         TemplateError: the file is missing, is not a template, or SAM refuses it.
@@ -75,14 +75,14 @@ def _translate(path: Path) -> dict[str, Any]:
 
 
 class _NoPolicies:
-    """Stands for the translator's ManagedPolicyLoader: nothing here runs under a role, so no list of policies is asked from IAM."""
+    """Stands for the translator's ManagedPolicyLoader: nothing here has a role, so IAM is not asked for policies."""
 
     def load(self) -> dict[str, str]:
         return {}
 
 
 def _with_remote_code(template: dict[str, Any]) -> dict[str, Any]:
-    """The translator takes only packaged code, so local paths become S3 addresses; the real ones are read from the source."""
+    """The translator takes only packaged code: local paths become S3 addresses here, and are read from the source."""
     resources = [
         resource.get("Properties") for resource in template["Resources"].values() if isinstance(resource, dict)
     ]
@@ -141,7 +141,8 @@ def _function(name: str, properties: Mapping[str, Any], source: Mapping[str, Any
         raise TemplateError(f"{name}: there is no directory {directory}")
     paths = []
     for layer in properties.get("Layers") or []:
-        # A layer's reference resolves to an ARN that ends in its logical id; the translator appends a hash of its content to that.
+        # A layer's reference resolves to an ARN that ends in its logical id; the translator appends a hash of its
+        # content to that.
         logical = str(layer).rsplit(":", 2)[-2] if str(layer).count(":") >= 7 else str(layer).rsplit(":", 1)[-1]
         paths += _layer_paths(logical, source, root)
     variables = (properties.get("Environment") or {}).get("Variables") or {}
@@ -234,7 +235,7 @@ def _schedule(name: str, rule: Mapping[str, Any], functions: Mapping[str, Functi
 
 
 def _named(arn: str, functions: Mapping[str, Function]) -> str | None:
-    """The logical id of the function that an ARN or an integration's URI names; None if it is none of the template's."""
+    """The logical id of the function that an ARN or an integration's URI names; None if the template has none such."""
     found = _FUNCTION_IN_ARN.search(arn)
     names = {function.function_name: name for name, function in functions.items()}
     return names.get(found[1]) if found else None

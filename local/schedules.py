@@ -1,7 +1,7 @@
 """Fires scheduled functions, as EventBridge does.
 
-https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html. Only rate() is fired: a cron() hour seldom comes while somebody
-tries things out, and `python -m local invoke` fires any function now.
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html. Only rate() is fired: a cron() hour seldom
+comes while somebody tries things out, and `python -m local invoke` fires any function now.
 """
 
 import asyncio
@@ -42,7 +42,10 @@ def event_of(schedule: Schedule) -> dict[str, object]:
 
 
 async def fire(schedule: Schedule, pool: Pool, out: Callable[[str], None]) -> None:
-    """Invoke the function at the schedule's rate, for ever. Nobody waits for its result, but a failure is worth a line."""
+    """Invoke the function at the schedule's rate, for ever.
+
+    Nobody waits for its result, but a failure is worth a line.
+    """
     seconds = rate_seconds(schedule.expression)
     if seconds is None:
         command = f"python -m local invoke {schedule.function} EVENT_FILE"

@@ -1,4 +1,4 @@
-"""A template served: the pools of its functions, the front for clients, and Lambda's Invoke API for `python -m local invoke`."""
+"""Serves a template: pools of its functions, the front for clients, Lambda's Invoke API for `python -m local invoke`."""
 
 import asyncio
 import contextlib
@@ -27,8 +27,9 @@ _INVOKE = "/2015-03-31/functions/"
 class Server:
     """Serves `template`.
 
-    `fixed` are the settings that the runner decides, `always` what every worker gets beside the declared variables. What the functions print
-    goes to a file each in `logs`, and requests are shown; or, if `logs` is a file descriptor, it goes there as it is, and no request is shown.
+    `fixed` are the settings that the runner decides, `always` what every worker gets beside the declared variables.
+    What the functions print goes to a file each in `logs`, and requests are shown; or, if `logs` is a file descriptor,
+    it goes there as it is, and no request is shown.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class Server:
 
 
 class InvokeConnection(ClientConnection):
-    """Lambda's Invoke API (POST /2015-03-31/functions/NAME/invocations), for this machine's user alone: it wants the runner's token."""
+    """Lambda's Invoke API (POST /2015-03-31/functions/NAME/invocations), for callers with the runner's token."""
 
     most_body_bytes = 6 * 1024 * 1024
 
@@ -158,7 +159,7 @@ class InvokeConnection(ClientConnection):
 
 
 def settings_of(function: Function, fixed: Mapping[str, str], host: Mapping[str, str]) -> dict[str, str]:
-    """The function's declared variables: the runner's where it decides, else the host's of the same name, else the template's."""
+    """The function's declared variables: the runner's own values, else the host's of that name, else the template's."""
     return {name: fixed.get(name, host.get(name, value)) for name, value in function.environment.items()}
 
 
@@ -172,5 +173,6 @@ def listening_sockets(port: int) -> list[socket.socket]:
     with contextlib.suppress(OSError):
         address = "::1", made[0].getsockname()[1]
         made.append(socket.create_server(address, family=socket.AF_INET6, backlog=1024))
-    # The protocol must be named: asyncio sets TCP_NODELAY only on sockets that say IPPROTO_TCP, and each answer would wait 40 ms.
+    # The protocol must be named: asyncio sets TCP_NODELAY only on sockets that say IPPROTO_TCP, and each answer would
+    # wait 40 ms.
     return [socket.socket(each.family, each.type, socket.IPPROTO_TCP, each.detach()) for each in made]

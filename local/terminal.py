@@ -17,14 +17,14 @@ def say(line: str) -> None:
 
 
 class Terminal:
-    """Shows requests on the standard output; in colours if that is a terminal and NO_COLOR (https://no-color.org) is unset or empty."""
+    """Shows requests on the standard output, in colours on a terminal unless NO_COLOR (https://no-color.org) is set."""
 
     def __init__(self) -> None:
         self.colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         self._lines: list[str] = []
 
     def show(self, line: str) -> None:
-        """Print a line within 20 ms, together with others: each write costs the runner as much as a tenth of a request."""
+        """Print a line within 20 ms, together with others, because a write costs the runner a tenth of a request."""
         self._lines.append(line)
         if len(self._lines) == 1:
             asyncio.get_running_loop().call_later(0.02, self.flush)
@@ -47,7 +47,11 @@ class Terminal:
         *,
         cold: float | None = None,
     ) -> str:
-        """A request's line. `status` 0 says that the client left before there was one; `cold` is the init's ms where the request waited for it."""
+        """A request's line.
+
+        `status` 0 says that the client left before there was one; `cold` is the init's ms where the request waited for
+        it.
+        """
         colour = _RED if status >= 500 or note else _YELLOW if status >= 400 else _GREEN
         columns = [
             f"{method:6} {printable(path)}",

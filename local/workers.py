@@ -1,4 +1,4 @@
-"""An execution environment of a function: a process of the real awslambdaric, with Lambda's variables, time-out and memory limit."""
+"""An execution environment: a process of the real awslambdaric with Lambda's variables, time-out and memory limit."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,10 @@ class Worker:
         self._looked_at = 0.0
 
     async def run(self) -> None:
-        """Live: from the start of the process until it is dead and what it has sent is read. Raises OSError when the system refuses it."""
+        """Live: from the start of the process until it is dead and what it has sent is read.
+
+        Raises OSError when the system refuses it.
+        """
         loop = asyncio.get_running_loop()
         function = self.pool.function
         server = await loop.create_server(lambda: RuntimeConnection(self), "127.0.0.1", 0)
@@ -142,7 +145,10 @@ class Worker:
         self.init_error = error_type, error
 
     def report(self, invocation: Invocation) -> None:
-        """Log the lines that Lambda logs after each invocation; once. Until the process asks for more work it still counts as busy."""
+        """Log the lines that Lambda logs after each invocation; once.
+
+        Until the process asks for more work it still counts as busy.
+        """
         if invocation.reported:
             return
         invocation.reported = True
@@ -196,7 +202,7 @@ class Worker:
                 resource.prlimit(pid, resource.RLIMIT_DATA, (size, size))
 
     def _used_mb(self) -> int | None:
-        """The most memory that the process has held, in MB, at most a quarter of a second ago; None where the system does not tell."""
+        """The process's peak memory in MB, up to 250 ms old; None where the system does not tell."""
         if self._status_fd is not None and (now := time.monotonic()) > self._looked_at + 0.25:
             self._looked_at = now  # to look costs a third of what the runner needs for a small request
             with contextlib.suppress(OSError):
@@ -216,7 +222,8 @@ def worker_environment(function: Function, settings: Mapping[str, str], port: in
         "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start" if function.snap_start else "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.function_name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[$LATEST]{port:032x}",
-        # No AWS_EXECUTION_ENV: with it awslambdaric polls from a new thread at each call, for the sake of signals that nobody sends here.
+        # No AWS_EXECUTION_ENV: with it awslambdaric polls from a new thread at each call, for the sake of signals that
+        # nobody sends here.
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
         "POWERTOOLS_TRACE_DISABLED": "true",  # no X-Ray daemon listens here
         "LAMBDA_TASK_ROOT": str(function.directory),
@@ -231,7 +238,7 @@ def worker_environment(function: Function, settings: Mapping[str, str], port: in
 
 @cache
 def _client() -> tuple[Path, ...]:
-    """Where a worker finds its HTTP client of the Runtime API, if awslambdaric was not built with its own (it is for Linux alone)."""
+    """Where a worker finds a Runtime API client if awslambdaric has no compiled one, which it has on Linux only."""
     return () if find_spec("runtime_client") else (Path(__file__).with_name("stand_in"),)
 
 

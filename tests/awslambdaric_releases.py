@@ -1,6 +1,7 @@
-"""Handlers under the real awslambdaric, Lambda's runtime client for Python: the installed release and the older ones that Lambda may run.
+"""Runs handlers under the real awslambdaric, Lambda's runtime client for Python: the installed and older releases.
 
-In this process, or in one of its own. `python -m tests.awslambdaric_releases` fetches the older ones, as tests/awslambdaric/ pins them.
+In this process, or in one of its own. `python -m tests.awslambdaric_releases` fetches the older ones, as
+tests/awslambdaric/ pins them.
 """
 
 import http.client
@@ -26,8 +27,9 @@ ROOT = Path(__file__).parents[1]
 INSTALLED = "installed"
 # The installed release on the pure Python client that the local runner brings along for systems without a compiled one.
 STAND_IN = "stand-in"
-# The newest release before each change of the client's methods. No release of 2 was built for Python 3.13, and its source needs the autotools:
-# there its Python code runs on the compiled HTTP client of 3.1.1, whose source differs in passing on one more header (the tenant's id) alone.
+# The newest release before each change of the client's methods. No release of 2 was built for Python 3.13, and its
+# source needs the autotools: there its Python code runs on the compiled HTTP client of 3.1.1, whose source differs in
+# passing on one more header (the tenant's id) alone.
 OLDER = ("4.0.1", "3.1.1", "2.2.1")
 _CLIENT_OF = {"2.2.1": "3.1.1"}
 _LAST_PYTHON = {"2.2.1": (3, 12)}
@@ -159,7 +161,7 @@ class ThisProcess:
 
 
 def found(release: str) -> Path | None:
-    """What to put before a worker's path, None for the installed release; the test is skipped where this one was not fetched."""
+    """The directory to put first on a worker's path, None for the installed release. Skips the test if it was not fetched."""
     if release == INSTALLED:
         return None
     directory = directory_of(release)

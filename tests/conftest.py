@@ -3,7 +3,8 @@
 A test that takes `http` runs once for each transport:
 
 - `over_http`: the local runner, or the service of --api-url; the end-to-end tests' first one;
-- `in_process`: the handlers in this process, which coverage sees and whose SQL can be counted; all that integration tests take.
+- `in_process`: the handlers in this process, which coverage sees and whose SQL can be counted; all that integration
+  tests take.
 
 The mark `transports` says another choice, by these names.
 """
@@ -127,7 +128,8 @@ def service(request: pytest.FixtureRequest, transport: str) -> Service:
 
 @pytest.fixture(scope="module")
 def http(service: Service) -> Iterator[httpx.Client]:
-    # Where a whole answer is buffered, API Gateway sends bytes as bytes only to a client that accepts such a type before others.
+    # Where a whole answer is buffered, API Gateway sends bytes as bytes only to a client that accepts such a type
+    # before others.
     headers = {"Accept": "video/mp4"} if service.environment.get("STREAM_MODE") == "buffered" else {}
     with httpx.Client(
         base_url=service.url, headers=headers, timeout=300, trust_env=False, transport=service.transport

@@ -1,6 +1,7 @@
 """The environment of the tests and of each process that they start: a few names of the shell's, and what a test says.
 
-A shell may hold the demo's env file, an AWS profile, a proxy or libpq's variables. None of them may decide what a test sees.
+A shell may hold the demo's env file, an AWS profile, a proxy or libpq's variables. None of them may decide what a test
+sees.
 """
 
 import os
@@ -29,7 +30,7 @@ def of_child(**said: str) -> dict[str, str]:
 
 
 def of_installer(**said: str) -> dict[str, str]:
-    """The same for a process that installs packages, with the shell's settings of pip, of certificates and of proxies."""
+    """The same for a process that installs packages, with the shell's settings for pip, certificates and proxies."""
     found = {
         name: value for name, value in _shell.items() if name.startswith(_INSTALLERS) or name.lower().endswith("_proxy")
     }

@@ -17,8 +17,9 @@ from typing import Literal
 class Fault:
     """What happens to a connection.
 
-    `after` bytes of the server's answer have passed (None: before the server was asked), it is closed, reset, or stalls until the proxy
-    stops; or the client gets `answer` and the server hears nothing. `meanwhile` is called at that moment.
+    `after` bytes of the server's answer have passed (None: before the server was asked), it is closed, reset, or stalls
+    until the proxy stops; or the client gets `answer` and the server hears nothing. `meanwhile` is called at that
+    moment.
     """
 
     kind: Literal["close", "reset", "stall", "answer"]

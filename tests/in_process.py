@@ -1,4 +1,4 @@
-"""An httpx transport that calls the functions' handlers in this process, with the events that the local runner would make.
+"""An httpx transport that calls the functions' handlers in this process, with the local runner's events.
 
 So one suite of contract tests runs both over HTTP and, for coverage and for counting SQL, without a server.
 """

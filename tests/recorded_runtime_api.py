@@ -1,4 +1,4 @@
-"""A Runtime API server for tests: gives events to a real runtime client, one at a time, and records the raw bytes of what it posts.
+"""A Runtime API server for tests: gives events to a real runtime client and records the raw bytes that it posts.
 
 Written from the public documentation alone, and apart from the local runner's, so that neither proves only itself:
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
@@ -23,7 +23,7 @@ RESET = b"\1\0\0\0\0\0\0\0"  # SO_LINGER of zero seconds: close() sends RST inst
 
 
 class Post:
-    """One request that the runtime has sent, or is sending; `raw` is every byte of it so far, head and framing included."""
+    """A request that the runtime has sent or is sending; `raw` has its bytes so far, with head and framing."""
 
     def __init__(self, *, keep: bool) -> None:
         self.raw = b""
@@ -101,7 +101,7 @@ class Post:
 
 
 def split_chunks(body: bytes) -> Iterator[bytes]:
-    """The chunked coding (RFC 9112 section 7.1), read strictly: sizes in hexadecimal, no extensions, CRLF where it belongs."""
+    """The chunks of a body in the chunked coding (RFC 9112 section 7.1); extensions and bare LF are refused."""
     position = 0
     while True:
         line, found, _ = body[position : position + 20].partition(b"\r\n")

@@ -14,8 +14,8 @@ from vms import keys, settings
 class Service:
     """A running service.
 
-    `environment` has the addresses and keys of its servers, by the names of the functions' settings; of a service elsewhere
-    only what its env file says. `transport` is httpx's own where it is None.
+    `environment` has the addresses and keys of its servers, by the names of the functions' settings; of a service
+    elsewhere only what its env file says. `transport` is httpx's own where it is None.
     """
 
     url: str

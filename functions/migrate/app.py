@@ -14,16 +14,17 @@ settings()  # a missing setting stops the function here
 
 
 @logger.inject_lambda_context
-def lambda_handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, list[str]]:  # noqa: ARG001 - Lambda's signature
+def lambda_handler(event: Mapping[str, Any], _context: LambdaContext) -> dict[str, list[str]]:
     """Apply what has not been applied yet; answers the names. Fails with PostgreSQL's own words.
 
-    Where CloudFormation asks, it gets the answer too, and a failure is its stack's. Deleting the stack's resource leaves the schema alone.
+    Where CloudFormation asks, it gets the answer too, and a failure is its stack's. Deleting the stack's resource
+    leaves the schema alone.
     """
     if not custom_resource.is_request(event):
         return {"applied": _apply()}
     try:
         applied = [] if event["RequestType"] == "Delete" else _apply()
-    except Exception as failure:  # noqa: BLE001 - whatever went wrong, a stack that hears nothing waits for the time-out
+    except Exception as failure:  # noqa: BLE001 - a stack without an answer waits for its time-out
         logger.exception("the migrations failed")
         custom_resource.fail(event, "schema", f"{type(failure).__name__}: {failure}")
         return {"applied": []}

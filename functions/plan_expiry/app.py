@@ -14,8 +14,11 @@ settings()  # a missing setting stops the function here
 
 @logger.inject_lambda_context
 @metrics.log_metrics
-def lambda_handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, int]:  # noqa: ARG001 - Lambda's signature
-    """Turn every expired PAID corporation FREE, and purge dead sessions; running twice does no harm. Answers both counts."""
+def lambda_handler(_event: Mapping[str, Any], _context: LambdaContext) -> dict[str, int]:
+    """Turn every expired PAID corporation FREE, and purge dead sessions; running twice does no harm.
+
+    Answers both counts.
+    """
     done = {"plans_expired": corporations.expire_plans(), "sessions_purged": sessions.purge()}
     count("PlansExpired", done["plans_expired"])
     logger.info("plans expired", extra=done)

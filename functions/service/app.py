@@ -10,7 +10,8 @@ from vms.errors import Unavailable
 
 api = Api()
 
-# Relative URLs throughout: the page finds its document, and the document its server, under any stage, base path or domain.
+# Relative URLs throughout: the page finds its document, and the document its server, under any stage, base path or
+# domain.
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Video management server</title><link rel="icon" href="data:,"><style>{css}</style></head>

@@ -42,7 +42,10 @@ type Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Work:
-    """A kind of request: what to send, which function answers, and its route in the log. `fresh` makes requests that are sent once."""
+    """A kind of request: what to send, which function answers, and its route in the log.
+
+    `fresh` makes requests that are sent once.
+    """
 
     name: str
     function: str
@@ -302,7 +305,8 @@ def main() -> None:
     """Measure and print."""
     print(f"Machine: {processes.machine()}")
     print(
-        f"{REPEATS} runs of {SECONDS:g} s in each cell, medians; spread is (greatest - least) / median. Client, runner, workers, PostgreSQL and S3 "
+        f"{REPEATS} runs of {SECONDS:g} s in each cell, medians; spread is (greatest - least) / median. "
+        "Client, runner, workers, PostgreSQL and S3 "
         "share the cores.",
         flush=True,
     )
@@ -322,9 +326,9 @@ def main() -> None:
         rows += measure_scale(service)
     print(f"\n{table(rows)}\n\n{service.noise()}")
     print(
-        "The reference is another server on another machine: a ratio to it means something on a like machine alone. S3's own are of this run. "
+        "The reference was measured on another machine: compare with it on a similar one only. S3's own are of this run. "
         "A view is a GET of one byte by a user of a video that it has not seen: it asks S3 and grants points. "
-        "Init times are those of this environment; one with local/requirements.txt alone (BENCH_PYTHON=...) starts sooner."
+        "Init times are of this environment; one with local/requirements.txt alone (BENCH_PYTHON=...) is faster."
     )
 
 

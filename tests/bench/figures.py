@@ -7,7 +7,7 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Sample:
-    """One run of the load: how much was done in how many seconds, latencies and first bytes in ms, CPU seconds by group of processes."""
+    """One run of the load: requests done and seconds, latencies and first bytes in ms, CPU seconds by group of processes."""
 
     seconds: float
     done: int
@@ -103,7 +103,7 @@ def pair(values: Sequence[float]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, str]]) -> str:
-    """A Markdown table; the columns come in the order of their first appearance, and those that are empty in every row are left out."""
+    """A Markdown table: columns in the order of their first appearance, without those that are empty in every row."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     shown = [name for name in names if any(row.get(name) for row in rows)]
     widths = {name: max(len(name), *(len(row.get(name, "")) for row in rows)) for name in shown}

@@ -1,4 +1,4 @@
-"""The view and its points alone: `views.grant` on new pairs, by processes that each hold one connection, as Lambdas do; no HTTP, no S3."""
+"""Measures `views.grant` alone on new pairs, in processes with one connection each, as in Lambda; no HTTP, no S3."""
 
 import json
 import subprocess

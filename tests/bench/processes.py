@@ -1,4 +1,7 @@
-"""What Linux tells of processes in /proc: CPU time, memory, kinship; and the machine. Elsewhere the figures are simply missing."""
+"""What Linux tells of processes in /proc: CPU time, memory, kinship; and the machine.
+
+Elsewhere the figures are simply missing.
+"""
 
 import os
 import platform
@@ -27,12 +30,12 @@ def descendants(parent: int) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> dict[int, float]:
-    """User and system time that each of the processes has used so far, in steps of 10 ms; those that are gone are missing."""
+    """User and system time of each process so far, in steps of 10 ms; processes that have ended are missing."""
     return {pid: (int(fields[11]) + int(fields[12])) / _TICKS for pid in pids if (fields := _stat(pid))}
 
 
 def busy_seconds() -> float:
-    """What all processors together have spent on anything so far, a hypervisor's other guests included; 0 where nobody tells."""
+    """CPU time of the whole machine so far, stolen time included; 0 where the system does not tell."""
     try:
         fields = (PROC / "stat").read_text("ascii").split("\n", 1)[0].split()[1:]
     except OSError:

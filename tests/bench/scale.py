@@ -90,7 +90,7 @@ def measure_expiry(service: Service) -> Expiry:
 
 
 def measure_inits(service: Service, directory: str, function: str, requests: list[str]) -> list[float]:
-    """Init durations, in ms, of workers that start while nothing else happens: each time the standing ones are killed first."""
+    """Init durations, in ms, of workers that start on an idle machine; running ones are killed before each start."""
     found: list[float] = []
     for _ in range(INITS):
         for pid in service.workers(directory):

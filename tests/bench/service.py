@@ -1,4 +1,4 @@
-"""The service under measurement: a runner with a directory of its own, its log, its processes, its data; and the load on it."""
+"""The measured service: a runner in a directory of its own, its log, processes and data, and the load on it."""
 
 import contextlib
 import json
@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[2]
 # Seconds that each run of a cell takes, how often it is repeated, and how long it is warmed up before.
 SECONDS = float(os.environ.get("BENCH_SECONDS") or 3.0)
 REPEATS = 3
-# The interpreter that the runner and its workers use. What else is installed beside it counts: PyJWT imports cryptography where there is one.
+# The interpreter that the runner and its workers use. What else is installed beside it counts: PyJWT imports
+# cryptography where there is one.
 PYTHON = os.environ.get("BENCH_PYTHON") or sys.executable
 CONNECTIONS = (1, 8, 32)
 PASSWORD = "correct horse 1"
@@ -151,14 +152,17 @@ class Service:
     def noise(self) -> str:
         """How busy the machine was with other things."""
         return (
-            f"Processes that have no part in it used {percentile(self.others, 50):.0%} of the processors during the median run, and "
-            f"{max(self.others):.0%} during the worst: above a few per cent, only ratios within this run mean something."
+            f"Other processes used {percentile(self.others, 50):.0%} of the processors during the median run and "
+            f"{max(self.others):.0%} during the worst. Above a few per cent, only ratios within this run are comparable."
         )
 
     # Data.
 
     def found(self, name: str, users: int, *, role: str = "guest") -> tuple[int, list[Person]]:
-        """Make a corporation with so many users, who share one password; returns its id and them. The first is an admin."""
+        """Make a corporation with so many users, who share one password; returns its id and them.
+
+        The first is an admin.
+        """
 
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()
         corporation = self.value(
@@ -168,7 +172,8 @@ class Service:
         rows = self.database.execute(
             """INSERT INTO "user" (email, email_key, password, role, corporation_id)
             SELECT email, email, %s, CASE WHEN i = 1 THEN 'admin' ELSE %s END, %s
-            FROM generate_series(1, %s) AS i, concat('bench-', %s::text, '-', i, '@example.com') AS email RETURNING seq, email, role""",
+            FROM generate_series(1, %s) AS i, concat('bench-', %s::text, '-', i, '@example.com') AS email RETURNING seq,
+            email, role""",
             (hashed, role, corporation, users, mark),
         ).fetchall()
         return corporation, [
@@ -178,7 +183,8 @@ class Service:
     def videos(self, corporation: int, count: int, key: str) -> list[int]:
         """Add so many videos of one file; returns their ids."""
         rows = self.database.execute(
-            "INSERT INTO video (name, file_path, corporation_id) SELECT 'Video ' || i, %s, %s FROM generate_series(1, %s) AS i RETURNING seq",
+            """INSERT INTO video (name, file_path, corporation_id)
+            SELECT 'Video ' || i, %s, %s FROM generate_series(1, %s) AS i RETURNING seq""",
             (key, corporation, count),
         ).fetchall()
         return [seq for (seq,) in rows]

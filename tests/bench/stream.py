@@ -1,4 +1,4 @@
-"""`make bench-stream`: files through the runner, beside the same files straight from the S3 server in the same run, interleaved."""
+"""`make bench-stream`: files through the runner and the same files straight from the S3 server, in turns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,8 @@ MAX_GROWTH = 16.0  # MiB
 MAX_DELAY = 8.0  # ms, beyond S3's own first byte
 MIN_SPEED = {1: 0.75, 8: 0.7}  # of S3's own, by connections, for the largest file
 
-# The strongest variant of the server that this project replaces (MB/s; first byte in ms), by MiB and connections, on another machine.
+# The strongest variant of the server that this project replaces (MB/s; first byte in ms), by MiB and connections, on
+# another machine.
 REFERENCE: Mapping[tuple[int, int], tuple[float, float | None]] = {
     (1, 1): (121, 8),
     (1, 8): (120, None),
@@ -166,7 +167,9 @@ def rows(results: Sequence[Streams]) -> list[dict[str, str]]:
                 "x reference": number(speed / reference[0]) if reference else "",
                 "S3 alone, same run": f"{number(median(theirs.speeds))} MB/s, first byte {pair(theirs.first)} ms",
                 "of S3's own": number(result.ratio),
-                "memory growth MiB, runner / worker": f"{number(result.runner_growth)} / {number(result.worker_growth)}",
+                "memory growth MiB, runner / worker": " / ".join(
+                    (number(result.runner_growth), number(result.worker_growth))
+                ),
                 "goal": ", ".join(goals),
                 "met": "short: " + ", ".join(missed) if missed else "yes",
                 "failures": str(ours.failures + theirs.failures or ""),
@@ -190,8 +193,9 @@ def main() -> None:
         results = measure(service, SIZES, CONNECTIONS)
     print(f"\n{table(rows(results))}\n\n{service.noise()}")
     print(
-        "The reference is another server on another machine (httpx streams, files from nginx): its ratio means something on a like machine alone. "
-        "S3's own figures are of this run, each measured right after the one beside it; client, runner, workers and S3 share the cores."
+        "The reference is another server (httpx streams, files from nginx), measured on another machine. "
+        "S3's own figures are of this run, each measured right after its neighbour. "
+        "Client, runner, workers and S3 share the cores."
     )
 
 

@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[2]
 def assert_suite_passes(
     url: str, variables: Mapping[str, str], directory: Path, skipped: Iterable[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Run the suite against `url`, but for these tests; print its count. `variables` go into an env file in `directory`."""
+    """Run the suite against `url`, but for these tests; print its count.
+
+    `variables` go into an env file in `directory`.
+    """
     env = directory / "suite.env"
     env.write_text("".join(f"{name}={value}\n" for name, value in variables.items()), "utf-8")
     command = [sys.executable, "-m", "pytest", "tests/e2e", "-q", "--tb=short", "-p", "no:cacheprovider"]

@@ -161,5 +161,5 @@ def test_a_buckets_address_covers_every_region_and_name() -> None:
 def test_a_certificate_is_verified() -> None:
     connection = aws.connect("https", "127.0.0.1:1", 1)
     assert isinstance(connection, http.client.HTTPSConnection)
-    assert connection._context.verify_mode is ssl.CERT_REQUIRED  # type: ignore[attr-defined]  # http.client shows it nowhere else
+    assert connection._context.verify_mode is ssl.CERT_REQUIRED  # type: ignore[attr-defined]  # no public name
     assert connection._context.check_hostname is True  # type: ignore[attr-defined]  # as above

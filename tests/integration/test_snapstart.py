@@ -1,4 +1,7 @@
-"""SnapStart: an environment is initialised, snapshot, and restored many times over. Its hooks run as awslambdaric runs them."""
+"""SnapStart: an environment is initialised, snapshot, and restored many times over.
+
+Its hooks run as awslambdaric runs them.
+"""
 
 from collections.abc import Iterator
 

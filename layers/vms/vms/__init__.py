@@ -1,1 +1,1 @@
-"""The shared library of the video management server: domain modules over PostgreSQL and S3, and the plumbing that they stand on."""
+"""The shared library of the functions: domain modules over PostgreSQL and S3, and the plumbing under them."""

@@ -1,4 +1,7 @@
-"""Who calls: the caller whom a token names, and who may use a route. Whether it still lives is `vms.domain.access`'s to ask."""
+"""Who calls: the caller whom a token names, and who may use a route.
+
+Whether it still lives is `vms.domain.access`'s to ask.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -18,7 +21,7 @@ class Who(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom a checked token names, on a route that declares `who`; `epoch` is the user's that a playback token was made in."""
+    """Whom a checked token names, on a route that declares `who`. `epoch` is that of a playback token."""
 
     user_id: int
     corporation_id: int

@@ -1,7 +1,7 @@
 """Signed requests to AWS without an SDK, for short cold starts.
 
-A boto3 or botocore client loads and interprets service models; importing botocore's signer alone takes longer than all of this module's
-work. botocore finds the credentials where the environment does not have them.
+A boto3 or botocore client loads and interprets service models; importing botocore's signer alone takes longer than all
+of this module's work. botocore finds the credentials where the environment does not have them.
 """
 
 import http.client
@@ -19,7 +19,7 @@ TIMEOUT = 5.0
 
 
 class AwsError(Exception):
-    """An AWS service refused or did not answer; the message names the service and the status, nothing of the content."""
+    """An AWS service refused or did not answer. The message names the service and the status only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class _EnvironmentKeys:
 
 
 def credentials() -> Keys:
-    """The credentials to sign with: the environment's, as Lambda sets them, else those that botocore finds and refreshes.
+    """The credentials to sign with: the environment's, as Lambda sets them, else those that botocore finds.
 
     Raises:
         AwsError: there are none.

@@ -1,13 +1,14 @@
-"""One form for texts that people spell in several ways, so that what is compared, unique and counted is the same everywhere.
+"""Canonical forms of texts that can be spelled in several ways: what is compared, unique or counted uses them.
 
-Computed here and stored beside the text as typed; PostgreSQL's lower() depends on the server's locale and is never used for it.
+Computed here and stored beside the text as typed; PostgreSQL's lower() depends on the server's locale and is never used
+for it.
 """
 
 import unicodedata
 
 
 def email_key(address: str) -> str:
-    """Equal for e-mail addresses that differ in case or in how accents are composed (canonical caseless matching, Unicode 3.13)."""
+    """The same for addresses that differ in case or composition only (canonical caseless matching, Unicode 3.13)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", address).casefold())
 
 

@@ -1,7 +1,7 @@
 """Answers CloudFormation for a custom resource.
 
-The protocol: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html. A stack waits for the answer, a JSON document
-PUT to the presigned URL of the event.
+The protocol: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html. A stack waits for the
+    answer, a JSON document PUT to the presigned URL of the event.
 """
 
 import json
@@ -22,7 +22,10 @@ def is_request(event: Mapping[str, Any]) -> bool:
 
 
 def succeed(event: Mapping[str, Any], physical_id: str) -> None:
-    """Report success. Raises `OSError` when the answer does not arrive, `ValueError` when the event's ResponseURL is no URL."""
+    """Report success.
+
+    Raises `OSError` when the answer does not arrive, `ValueError` when the event's ResponseURL is no URL.
+    """
     _answer(event, physical_id, "SUCCESS", "")
 
 
@@ -45,6 +48,7 @@ def _answer(event: Mapping[str, Any], physical_id: str, status: str, reason: str
         "LogicalResourceId": event["LogicalResourceId"],
     }
     # The URL is signed for an empty content type.
-    request = Request(url, json.dumps(body).encode(), {"Content-Type": ""}, method="PUT")  # noqa: S310 - the scheme was checked
+    data = json.dumps(body).encode()
+    request = Request(url, data, {"Content-Type": ""}, method="PUT")  # noqa: S310 - the scheme was checked
     with urlopen(request, timeout=_TIMEOUT):  # noqa: S310 - the scheme was checked
         pass

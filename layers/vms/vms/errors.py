@@ -66,7 +66,7 @@ class BadJson(Problem):
 
 
 class Unauthenticated(Problem):
-    """No token, or one that is broken, expired, revoked, of the wrong type, or of a deleted user (RFC 6750 section 3)."""
+    """No token, or one that is invalid, expired, revoked, of another type or of a deleted user (RFC 6750 section 3)."""
 
     status = 401
     type = "urn:vms:error:unauthenticated"
@@ -190,7 +190,10 @@ class StorageFailed(Problem):
 
 
 class Unavailable(Problem):
-    """The database is unreachable or took too long. If the answer to a COMMIT was lost, whether it took effect is unknown."""
+    """The database is unreachable or took too long.
+
+    If the answer to a COMMIT was lost, whether it took effect is unknown.
+    """
 
     status = 503
     type = "urn:vms:error:unavailable"

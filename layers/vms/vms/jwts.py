@@ -20,7 +20,10 @@ _REQUIRED = ["iss", "aud", "sub", "cid", "role", "typ", "jti", "iat", "exp"]
 
 
 def issue(typ: TokenType, user_id: int, corporation_id: int, role: str, seconds: int, **extra: int) -> str:
-    """Sign a token of this type for this user, valid for so many seconds. `extra` claims bind it further (a playback's `vid`)."""
+    """Sign a token of this type for this user, valid for so many seconds.
+
+    `extra` claims bind it further (a playback's `vid`).
+    """
     kid, key = keys.signing_key()
     config = settings()
     now = int(time.time())

@@ -1,4 +1,4 @@
-"""The keys that sign tokens: from Secrets Manager on AWS, from a generated file locally. Two may stand side by side during a rotation.
+"""The keys that sign tokens: from Secrets Manager on AWS, from a generated file locally. During a rotation there are two.
 
 Keys that were read once stay in use while they cannot be read again.
 """
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 _current = ""
 _keys: dict[str, str] = {}
 _generation = 0
-# When the keys were last read, and when that was last tried: by the clock that never goes back, and by the wall's, because the first
-# may stand still while an execution environment is frozen.
+# When the keys were last read, and when that was last tried: by the clock that never goes back, and by the wall's,
+# because the first may stand still while an execution environment is frozen.
 _loaded_at = (0.0, 0.0)
 _tried_at = (0.0, 0.0)
 _loading = threading.Lock()

@@ -17,7 +17,7 @@ _NAME = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
 
 
 class MigrationError(Exception):
-    """A migration failed, or the files do not match what was applied; the message has the file and PostgreSQL's message."""
+    """A migration failed, or a file differs from what was applied. Names the file, with PostgreSQL's message."""
 
 
 def apply(database_url: str, directory: Path, *, password: str | None = None) -> list[str]:

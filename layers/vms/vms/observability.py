@@ -35,7 +35,7 @@ def authenticated(user_id: int) -> None:
 
 
 def refused(status: int, problem: str) -> None:
-    """Write one line for a request that is answered by a problem, so that its request id leads to status, type and caller."""
+    """Write one line for a request that is answered by a problem: its request id leads to status, type and caller."""
     logger.info("refused", extra={"status": status, "problem": problem})
 
 
@@ -51,7 +51,7 @@ def emit(event: Mapping[str, Any]) -> None:
 
 
 def observe(event: Mapping[str, Any], status: int, started: float) -> None:
-    """Write the metrics of a request that began at `started` (`time.perf_counter`), with its latency, and a fault for 5xx."""
+    """Write the metrics of a request that began at `started` (`time.perf_counter`): its latency, and a fault for 5xx."""
     count("Latency", (time.perf_counter() - started) * 1000)
     if status >= 500:
         count("Faults")

@@ -19,7 +19,8 @@ def hash_password(password: str) -> str:
 def matches(password: str, stored: str | None, slowest: int = 0) -> bool:
     """Whether this is the password behind `stored` (None: an unknown address, hence never).
 
-    A no takes the same bcrypt work whatever `stored` is: that of one hash of BCRYPT_COST or of `slowest`, the highest cost that is stored.
+    A no takes the same bcrypt work whatever `stored` is: that of one hash of BCRYPT_COST or of `slowest`, the highest
+    cost that is stored.
     """
     given = opaque(password).encode("utf-8", "surrogatepass")
     usable = given[:MAX_BYTES] if b"\0" not in given else b"?"

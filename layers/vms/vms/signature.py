@@ -1,7 +1,8 @@
 """AWS Signature Version 4, without imports that lengthen a cold start. No I/O.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. The tests compare
-the signatures with botocore's. botocore's own signer is not used because its import takes longer than most of the stream function's start.
+the signatures with botocore's. botocore's own signer is not used because its import takes longer than most of the
+stream function's start.
 """
 
 import hashlib
@@ -54,7 +55,8 @@ def sign(
         keys, service, region, now, _canonical(method, parts.path or "/", query, signed, names, content)
     )
     sent["Authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{_scope(now, region, service)}, SignedHeaders={names}, Signature={signature}"
+        f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{_scope(now, region, service)}, "
+        f"SignedHeaders={names}, Signature={signature}"
     )
     return sent
 

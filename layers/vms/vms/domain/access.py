@@ -1,10 +1,11 @@
 """Who may see and change what, said once: the fragments that every statement about a company's data is made of.
 
-The token says who the caller claims to be; the database says whether that user still lives and what its role is now. Both are checked in
-the domain function's own statement, so that the check costs no round trip of its own::
+The token says who the caller claims to be; the database says whether that user still lives and what its role is now.
+Both are checked in the domain function's own statement, so that the check costs no round trip of its own::
 
-    WITH {CALLER}, target AS (SELECT … FROM caller JOIN video v ON {OWN_VIDEO} …), changed AS (UPDATE … WHERE … AND {PERMITTED} …)
-    SELECT caller.role AS caller_role, target.seq AS target, … FROM caller LEFT JOIN target ON true LEFT JOIN changed ON true
+    WITH {CALLER}, target AS (SELECT … FROM caller JOIN video v ON {OWN_VIDEO} …), changed AS (UPDATE … WHERE … AND
+    {PERMITTED} …) SELECT caller.role AS caller_role, target.seq AS target, … FROM caller LEFT JOIN target ON true LEFT
+    JOIN changed ON true
 
 `permit` reads a row of such a statement. What belongs to another corporation looks as if it did not exist.
 """
@@ -25,14 +26,16 @@ CALLER: LiteralString = """caller AS (
       AND u.deleted_at IS NULL AND c.deleted_at IS NULL AND u.epoch = coalesce(%(caller_epoch)s, u.epoch)
 )"""
 
-# What is the caller's corporation's own and not deleted. Conditions on corporation c, "user" u and video v beside caller.
+# What is the caller's corporation's own and not deleted. Conditions on corporation c, "user" u and video v beside
+# caller.
 OWN_CORPORATION: LiteralString = "c.seq = caller.corporation_id AND c.deleted_at IS NULL"
 OWN_USER: LiteralString = "u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL"
 SELF: LiteralString = "u.seq = caller.seq"
 OWN_VIDEO: LiteralString = "v.corporation_id = caller.corporation_id AND NOT v.deleted"
 OWN_DELETED_VIDEO: LiteralString = "v.corporation_id = caller.corporation_id AND v.deleted"
 
-# Whether the caller's role lets it change `target`, whose `owner` is the user whom it belongs to (null: nobody). The same rule as `permit`.
+# Whether the caller's role lets it change `target`, whose `owner` is the user whom it belongs to (null: nobody). The
+# same rule as `permit`.
 PERMITTED: LiteralString = "(caller.role = 'admin' OR %(members)s OR (%(self)s AND target.owner = caller.seq))"
 
 
@@ -67,7 +70,7 @@ def read_all(
     *,
     owner: LiteralString = "NULL::bigint",
 ) -> list[Row]:
-    """Run a statement that only looks: `columns` (with `… AS target`) from caller with `joins`, if the caller may see them.
+    """Run a statement that only reads: `columns` (with `… AS target`) from caller with `joins`, if the caller may.
 
     `owner` is the column with the user whom the target belongs to, for routes that a user may use on what is its own.
     The rows also have `caller_role`. There is at least one. Raises as `permit` does.
@@ -83,7 +86,8 @@ def read_all(
 def permit(caller: Caller, row: Row | None) -> Row:
     """Pass on the row of a statement that begins with `CALLER`, if the caller may see it.
 
-    `target` is the thing's id, null when the caller's corporation has no such thing; `owner`, if there is one, the user whom it belongs to.
+    `target` is the thing's id, null when the caller's corporation has no such thing; `owner`, if there is one, the user
+    whom it belongs to.
 
     Raises:
         Unauthenticated: no row: the user or its corporation is gone, or a playback token was revoked.

@@ -34,8 +34,8 @@ def refuse(row: database.Row | None) -> None:
         raise TooManyAttempts(max(1, int(row["wait"])))
 
 
-# Seconds to wait, or null. Needs %(subjects)s and %(most)s. The first subject may fail `most` times, each further one ten times
-# as often.
+# Seconds to wait, or null. Needs %(subjects)s and %(most)s. The first subject may fail `most` times, each further one
+# ten times as often.
 WAIT = """(
     SELECT ceil(extract(epoch FROM max(a.ends_at) - now()))
     FROM unnest(%(subjects)s::text[]) WITH ORDINALITY AS s (subject, place)
