@@ -142,7 +142,7 @@ checkov: $(DEV) ## Check the template with checkov, in an environment of its own
 ##@ Measure
 
 .PHONY: bench
-bench: $(DEV) ## Measure, and print one table with the goals beside it
+bench: $(DEV) ## Measure, and print one table with the goals beside it; PEER=URL: in turns with another service
 	@exec $(PYTHON) -m tests.bench
 
 .PHONY: bench-s3

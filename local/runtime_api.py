@@ -3,7 +3,7 @@
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html, and for streamed responses
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming.
 A listening port belongs to one worker alone: that is how a connection tells which process speaks. (The other end of it,
-    for systems that awslambdaric has no compiled client for, is `stand_in/runtime_client.py`.)
+for systems that awslambdaric has no compiled client for, is `stand_in/runtime_client.py`.)
 """
 
 import asyncio

@@ -1,12 +1,13 @@
 """`make bench`: everything that has a goal, in one table. A report, never a gate: it ends well whatever it finds."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from statistics import median
 
-from tests.bench import grants, processes, scale, stream
+from tests.bench import grants, peer, processes, scale, stream
 from tests.bench.figures import Cell, number, pair, percentile, spread, table
 from tests.bench.service import (
     CONNECTIONS,
@@ -333,4 +334,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if peer_url := os.environ.get("PEER"):
+        peer.main(peer_url)
+    else:
+        main()

@@ -1,8 +1,8 @@
 """The client that puts load on a server, a process of its own: `python -m tests.bench.load`.
 
 It reads one JSON plan a line from its standard input and answers with one JSON result a line: a closed loop over
-    keep-alive connections, each of which sends its next request when the last answer is whole. Answers are counted, not
-    kept, so that the client stays cheap: it shares the cores with what it measures.
+keep-alive connections, each of which sends its next request when the last answer is whole. Answers are counted, not
+kept, so that the client stays cheap: it shares the cores with what it measures.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ class Run:
     """One plan being carried out.
 
     Its members: `host`, `port`, `requests` (texts, each a whole HTTP request), `connections`, `seconds`; `once` (no
-        request is sent twice: the run ends when they are used up) and `cut` (at the end of the time what is under way
-        is dropped; else it is waited for).
+    request is sent twice: the run ends when they are used up) and `cut` (at the end of the time what is under way
+    is dropped; else it is waited for).
     """
 
     def __init__(self, plan: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """`make bench-s3`: three ways to GET an object from S3 in Python, each in a fresh process. vms/storage.py cites it.
 
 Prints, as medians of seven processes taken in turn: imports and first chunk from cold, the time to the first chunk once
-    warm, MB/s of a 64 MiB object in 256 KiB chunks, and the process's peak memory.
+warm, MB/s of a 64 MiB object in 256 KiB chunks, and the process's peak memory.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Answers CloudFormation for a custom resource.
 
 The protocol: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html. A stack waits for the
-    answer, a JSON document PUT to the presigned URL of the event.
+answer, a JSON document PUT to the presigned URL of the event.
 """
 
 import json
