@@ -56,8 +56,14 @@ def prepare(url: str, environment: Mapping[str, str]) -> Side:
 
 def expect_stored(environment: Mapping[str, str], key: str, size: int) -> None:
     """Put an object of so many bytes into the service's bucket."""
-    names = ("AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "VIDEO_BUCKET")
-    bucket = S3(*(environment[name] for name in names), Path())
+    bucket = S3(
+        environment["AWS_ENDPOINT_URL_S3"],
+        environment["AWS_ACCESS_KEY_ID"],
+        environment["AWS_SECRET_ACCESS_KEY"],
+        environment["AWS_REGION"],
+        environment["VIDEO_BUCKET"],
+        Path(),
+    )
     status = bucket.request("PUT", key, bytes(size), content_type="video/mp4").status
     if status != 200:
         raise SystemExit(f"{key} could not be stored: S3 answers {status}")
