@@ -41,9 +41,11 @@ class CorporationChange(Change):
     plan_expire_at: Time | None = None
 
 
-@api.post("/v1/corporations", who=Who.ANONYMOUS, summary="Sign up", status=201, errors=(Conflict,))
+@api.post("/v1/corporations", who=Who.ANONYMOUS, summary="Sign up", status=201, errors=(Conflict,), idempotent=True)
 def sign_up(body: SignUp) -> Corporation:
-    return corporations.sign_up(body.name, body.plan, body.plan_expire_at, body.admin_email, body.admin_password)
+    return corporations.sign_up(
+        body.name, body.plan, body.plan_expire_at, body.admin_email, body.admin_password, api.idempotency_key
+    )
 
 
 @api.get("/v1/corporations", who=Who.MEMBER, summary="List one's own corporation")
