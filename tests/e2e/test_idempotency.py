@@ -164,6 +164,22 @@ def test_the_header_means_nothing_to_a_route_that_does_not_have_it(acme: Company
         expect(acme.guest.call("POST", "/v1/view-logs", {"video_id": video}, headers=key), status)
 
 
+def test_guesses_at_a_sign_ups_password_by_its_key_are_limited(http: httpx.Client) -> None:
+    body, headers = body_for("/v1/corporations"), {"Idempotency-Key": new_key()}
+    expect(http.post("/v1/corporations", json=body, headers=headers), 201)
+    guesses = [
+        http.post("/v1/corporations", json={**body, "admin_password": f"guess {n} of it"}, headers=headers)
+        for n in range(11)
+    ]
+    assert [guess.status_code for guess in guesses] == [422] * 10 + [429]
+    refused = http.post("/v1/corporations", json=body, headers=headers)
+    problem(refused, 429, "too-many-attempts")
+    assert int(refused.headers["Retry-After"]) > 0
+    expect(
+        http.post("/v1/corporations", json=body_for("/v1/corporations"), headers={"Idempotency-Key": new_key()}), 201
+    )
+
+
 @pytest.mark.transports("over_http")
 @pytest.mark.parametrize("path", IDEMPOTENT)
 def test_sixteen_at_once_make_one_and_get_one_answer(http: httpx.Client, path: str) -> None:

@@ -1,8 +1,8 @@
 """The Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header): what it names, and what a request under it must equal. No I/O.
 
 A key belongs to the caller who sent it. The anonymous have no name, so that all of them share one space of keys; an answer is still given
-again only to an equal request, and that of a sign-up holds the password, which no stranger knows. A stranger who happens on a key learns
-that it was used, and nothing else.
+again only to an equal request, and that of a sign-up holds the password, which no stranger knows and at which guesses are limited
+(`vms.domain.answers`). A stranger who happens on a key learns that it was used, and nothing else.
 """
 
 import hashlib

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 from vms import database
 from vms.auth import Caller
+from vms.domain import attempts
 from vms.domain.access import read
 from vms.errors import IdempotencyKeyReused, Problem, Unavailable
 from vms.idempotency import IdempotencyKey, Replayed
+from vms.settings import settings
 
 
 def recall(key: IdempotencyKey | None, caller: Caller | None) -> None:
@@ -21,27 +23,41 @@ def recall(key: IdempotencyKey | None, caller: Caller | None) -> None:
     Raises:
         Replayed: with the kept answer.
         IdempotencyKeyReused: the kept answer is of another request.
+        TooManyAttempts: the anonymous sent too many other requests under this key.
         Unauthenticated, Forbidden: the caller is gone, or its role does not allow the route (any more).
     """
     if key is None:
         return
-    given = {"key": key.digest}
     if caller is None:
-        row = database.fetch_one(
-            "SELECT k.fingerprint, k.answer FROM idempotency_key k WHERE k.key = %(key)s AND k.expires_at > now()",
-            given,
-        )
-    else:
-        row = read(
-            caller,
-            "caller.seq AS target, k.fingerprint, k.answer",
-            "LEFT JOIN idempotency_key k ON k.key = %(key)s AND k.expires_at > now()",
-            given,
-            owner="caller.seq",
-        )
-    if row is None or row["answer"] is None:
+        _recall_anonymous(key)
+        return
+    row = read(
+        caller,
+        "caller.seq AS target, k.fingerprint, k.answer",
+        "LEFT JOIN idempotency_key k ON k.key = %(key)s AND k.expires_at > now()",
+        {"key": key.digest},
+        owner="caller.seq",
+    )
+    if row["answer"] is None:
         return
     if not key.matches(row["fingerprint"]):
+        raise IdempotencyKeyReused
+    raise Replayed(row["answer"])
+
+
+def _recall_anonymous(key: IdempotencyKey) -> None:
+    """As `recall`; another body may be a guess at the password in the first, so it counts as a failed log-in does."""
+    subjects = [attempts.subject("idempotency", key.digest)]
+    row = database.fetch_one(
+        f"""SELECT {attempts.WAIT} AS wait, k.fingerprint, k.answer
+        FROM idempotency_key k WHERE k.key = %(key)s AND k.expires_at > now()""",
+        {"key": key.digest, "subjects": subjects, "most": settings().login_attempts},
+    )
+    if row is None:
+        return
+    attempts.refuse(row)
+    if not key.matches(row["fingerprint"]):
+        attempts.record_failure(subjects)
         raise IdempotencyKeyReused
     raise Replayed(row["answer"])
 
@@ -53,7 +69,7 @@ def once[T](key: IdempotencyKey | None, caller: Caller | None, change: Callable[
     waits here for the first one's transaction; it goes on itself if that was rolled back. Adds four round trips to the change's.
 
     Raises:
-        Replayed, IdempotencyKeyReused: the other request was first.
+        Replayed, IdempotencyKeyReused, TooManyAttempts: the other request was first.
         Unavailable: it takes too long.
         Problem, Taken: those of `change`; nothing is kept.
     """
