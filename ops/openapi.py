@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from vms import idempotency
+
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "functions" / "service" / "openapi.json"
 # The stream function does not use Powertools' resolver, to start faster; its two routes are described by hand.
@@ -20,6 +22,18 @@ INFO = {
     "title": "Video management server",
     "version": "1.0.0",
     "description": "Corporations, their members and their videos. Log in, press Authorize, and paste the access token.",
+}
+
+IDEMPOTENCY_KEY = {
+    "name": idempotency.HEADER,
+    "in": "header",
+    "required": False,
+    "description": """A random key, such as a UUID, in double quotes or bare, under which this request may be sent again within 24 hours:
+the change is made once, and the first successful answer is given again. A refused request may be sent again under its key, changed or not.
+Another body or another route under a key with an answer is 422 (`urn:vms:error:idempotency-key-reused`). While the first request is still being
+served, a second one waits for its answer. A key belongs to its user; those who have not logged in share one space of keys.""",
+    "schema": {"type": "string", "pattern": f"^({idempotency.PATTERN})$"},
+    "example": '"8e03978e-40d5-43e8-bc93-6894a57f9324"',
 }
 
 
@@ -47,6 +61,7 @@ def document() -> dict[str, Any]:
         "servers": [{"url": "."}],
         "paths": {},
         "components": {
+            "parameters": {"IdempotencyKey": IDEMPOTENCY_KEY},
             "schemas": {},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
@@ -57,12 +72,26 @@ def document() -> dict[str, Any]:
             for operations in part["paths"].values():
                 for operation in operations.values():
                     operation["tags"] = [path.parent.name.replace("_", " ")]
+                    if operation.get("x-idempotent"):
+                        _say_idempotent(operation)
             _merge(merged, part)
     _merge(merged, json.loads(STREAM.read_text("utf-8")))
     schemas = merged["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError", "ResponseValidationError"):
         schemas.pop(name, None)  # Powertools' own error shapes: this service answers problem documents
     return merged
+
+
+def _say_idempotent(operation: dict[str, Any]) -> None:
+    operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
+    for status, answer in operation["responses"].items():
+        if status.startswith("2"):
+            answer["headers"] = {
+                idempotency.REPLAYED: {
+                    "description": "`true` on an answer that is given again; absent on the first.",
+                    "schema": {"type": "string", "enum": ["true"]},
+                }
+            }
 
 
 def text() -> str:

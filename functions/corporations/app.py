@@ -3,7 +3,7 @@
 from vms.api import Api, Who
 from vms.domain import corporations
 from vms.domain.corporations import Corporation, Plan
-from vms.errors import Conflict
+from vms.errors import Conflict, TooManyAttempts
 from vms.pages import Page
 from vms.schemas import (
     ABSENT,
@@ -41,9 +41,18 @@ class CorporationChange(Change):
     plan_expire_at: Time | None = None
 
 
-@api.post("/v1/corporations", who=Who.ANONYMOUS, summary="Sign up", status=201, errors=(Conflict,))
+@api.post(
+    "/v1/corporations",
+    who=Who.ANONYMOUS,
+    summary="Sign up",
+    status=201,
+    errors=(Conflict, TooManyAttempts),
+    idempotent=True,
+)
 def sign_up(body: SignUp) -> Corporation:
-    return corporations.sign_up(body.name, body.plan, body.plan_expire_at, body.admin_email, body.admin_password)
+    return corporations.sign_up(
+        body.name, body.plan, body.plan_expire_at, body.admin_email, body.admin_password, api.idempotency_key
+    )
 
 
 @api.get("/v1/corporations", who=Who.MEMBER, summary="List one's own corporation")

@@ -51,9 +51,9 @@ class UserChange(Change):
         return self
 
 
-@api.post("/v1/users", who=Who.ADMIN, summary="Add a member", status=201, errors=(NotFound, Conflict))
+@api.post("/v1/users", who=Who.ADMIN, summary="Add a member", status=201, errors=(NotFound, Conflict), idempotent=True)
 def create(body: NewUser) -> User:
-    return users.create(api.caller, body.email, body.password, body.role, body.corporation_id)
+    return users.create(api.caller, body.email, body.password, body.role, body.corporation_id, api.idempotency_key)
 
 
 @api.get("/v1/users", who=Who.ADMIN, summary="List the members")

@@ -48,9 +48,9 @@ class Playback:
     expires_at: datetime
 
 
-@api.post("/v1/videos", who=Who.ADMIN, summary="Add a video", status=201, errors=(NotFound,))
+@api.post("/v1/videos", who=Who.ADMIN, summary="Add a video", status=201, errors=(NotFound,), idempotent=True)
 def create(body: NewVideo) -> AdminVideo | Video:
-    return videos.create(api.caller, body.name, body.file_path, body.corporation_id)
+    return videos.create(api.caller, body.name, body.file_path, body.corporation_id, api.idempotency_key)
 
 
 @api.get("/v1/videos", who=Who.MEMBER, summary="List the videos")

@@ -7,12 +7,13 @@ import httpx
 import psycopg
 import pytest
 
-from tests.e2e.clients import Company, expect, found_company, problem
+from tests.e2e.clients import PASSWORD, Company, expect, found_company, problem, unique
 from tests.in_process import context, load
 from tests.service import Services
 from vms import database, migrations
 from vms.auth import Caller, Who
-from vms.domain import corporations, sessions, views
+from vms.domain import corporations, sessions, users, views
+from vms.passwords import hash_password
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -46,6 +47,11 @@ def test_the_hot_requests_are_one_round_trip(acme: Company, statements: list[str
         assert acme.guest.call(method, path, body).is_success
         assert len(statements) == 1, path
     writes: list[tuple[str, str, dict[str, object] | None]] = [
+        (
+            "POST",
+            "/v1/corporations",
+            {"name": unique("c"), "admin_email": f"{unique('a')}@example.com", "admin_password": PASSWORD},
+        ),
         ("POST", "/v1/videos", {"name": "x", "file_path": "a"}),
         ("PUT", f"/v1/videos/{video}", {"name": "y"}),
         ("DELETE", f"/v1/videos/{video}", None),
@@ -55,6 +61,35 @@ def test_the_hot_requests_are_one_round_trip(acme: Company, statements: list[str
         statements.clear()
         assert acme.admin.call(method, path, body).is_success
         assert len(statements) == 1, path
+
+
+def test_an_idempotency_key_costs_a_constant_number_of_round_trips_and_no_password_hash_twice(
+    acme: Company, statements: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+
+    def hash_and_count(password: str) -> str:
+        hashed.append(password)
+        return hash_password(password)
+
+    for module in (corporations, users):
+        monkeypatch.setattr(module, "hash_password", hash_and_count)
+    sign_up = {"name": unique("c"), "admin_email": f"{unique('a')}@example.com", "admin_password": PASSWORD}
+    member = {"email": f"{unique('u')}@example.com", "password": PASSWORD}
+    # The recall; BEGIN, the claim, the change, the answer and COMMIT. A new member's corporation is looked at before, as without a key.
+    for path, body, round_trips in [
+        ("/v1/corporations", sign_up, 6),
+        ("/v1/users", member, 7),
+        ("/v1/videos", {"name": "x", "file_path": "a"}, 6),
+    ]:
+        headers = {"Idempotency-Key": unique("key")}
+        statements.clear()
+        expect(acme.admin.call("POST", path, body, headers=headers), 201)
+        assert len(statements) == round_trips, path
+        statements.clear()
+        hashed.clear()
+        expect(acme.admin.call("POST", path, body, headers=headers), 201)
+        assert (len(statements), hashed) == (1, []), path
 
 
 def test_the_view_and_its_points_are_one_statement(acme: Company, statements: list[str]) -> None:
@@ -102,8 +137,6 @@ def test_an_unreachable_database_is_503_with_retry_after(acme: Company, monkeypa
 
 
 def test_an_unforeseen_failure_is_500_and_tells_nothing(acme: Company, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vms.domain import users
-
     def fail(_: object) -> None:
         raise RuntimeError("the inside of the server")
 

@@ -19,7 +19,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic_core import to_json
 
-from vms import keys
+from vms import idempotency, keys
 from vms.auth import Caller, Who, authenticate
 from vms.errors import (
     PROBLEM_JSON,
@@ -34,6 +34,7 @@ from vms.errors import (
     Unauthenticated,
     Unavailable,
 )
+from vms.idempotency import IdempotencyKey, Replayed
 from vms.observability import authenticated, begin, logger, observe, refused
 from vms.schemas import ProblemDocument
 from vms.settings import settings
@@ -46,12 +47,16 @@ type Event = Mapping[str, Any]
 
 
 class Declared(TypedDict):
-    """What a route declares of itself. `errors` are those of its own rule; `status` is that of success."""
+    """What a route declares of itself. `errors` are those of its own rule; `status` is that of success.
+
+    An `idempotent` route hands `Api.idempotency_key` to its rule, so that a request with this header can be sent again.
+    """
 
     summary: str
     description: NotRequired[str]
     status: NotRequired[int]
     errors: NotRequired[Sequence[type[Problem]]]
+    idempotent: NotRequired[bool]
 
 
 class Api:
@@ -91,7 +96,7 @@ class Api:
 
         The problems that follow from the rest need no mention: of a body, a path variable, the role, and those of every route.
         """
-        status = declared.get("status", 200)
+        status, idempotent = declared.get("status", 200), declared.get("idempotent", False)
         self.who[method, path] = who
 
         def declare(handler: F) -> F:
@@ -113,8 +118,8 @@ class Api:
                 responses=_documented(status, known),
                 operation_id=None,
                 security=[] if who is Who.ANONYMOUS else [{"bearer": []}],
-                openapi_extensions={"x-who": who.value},
-                middlewares=[_gate(who), self._validate],
+                openapi_extensions={"x-who": who.value} | ({"x-idempotent": True} if idempotent else {}),
+                middlewares=[_gate(who), self._validate, *([_replay(status)] if idempotent else [])],
             )
             return register(handler)
 
@@ -125,6 +130,17 @@ class Api:
         """Whom the current request's token names. Only within a route that is not for the anonymous."""
         caller: Caller = self.resolver.context["caller"]
         return caller
+
+    @property
+    def idempotency_key(self) -> IdempotencyKey | None:
+        """The current request's Idempotency-Key, if it has one. Only within an `idempotent` route. Raises `Invalid` for a broken one."""
+        event, context = self.resolver.current_event, self.resolver.context
+        sent = event.multi_value_headers.get(idempotency.HEADER)
+        if sent is None:
+            return None
+        user_id = context["caller"].user_id if "caller" in context else None
+        route = f"{event.http_method} {event.path}"
+        return idempotency.name_request(sent, user_id, route, context.get("body"), _serialize)
 
     @property
     def source_ip(self) -> str:
@@ -191,6 +207,18 @@ def _gate(who: Who) -> Callable[[APIGatewayRestResolver, NextMiddleware], Respon
     return gate
 
 
+def _replay(status: int) -> Callable[[APIGatewayRestResolver, NextMiddleware], Response[Any]]:
+    """Answers a request that was made before as it was answered then: with the route's status of success and the kept body."""
+
+    def replay(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
+        try:
+            return next_middleware(app)
+        except Replayed as kept:
+            return Response(status, "application/json", kept.answer, headers={idempotency.REPLAYED: "true"})
+
+    return replay
+
+
 class _ValidateRequest(OpenAPIRequestValidationMiddleware):
     """Powertools' validation, but every body is JSON whatever its Content-Type says, strictly parsed, and an object."""
 
@@ -208,6 +236,7 @@ class _ValidateRequest(OpenAPIRequestValidationMiddleware):
             raise BadJson from None
         if not isinstance(body, dict):
             raise Invalid([("body", "must be a JSON object")])
+        app.append_context(body=body)
         return body
 
 

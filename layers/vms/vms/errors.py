@@ -14,6 +14,7 @@
      ├── TooLarge             413
      ├── RangeNotSatisfiable  416
      ├── Invalid              422
+     │    └── IdempotencyKeyReused
      ├── TooManyAttempts      429
      ├── Internal             500
      ├── StorageFailed        502
@@ -165,6 +166,17 @@ class Invalid(Problem):
     def body(self, request_id: str) -> dict[str, object]:
         """The problem document with the list of `errors`."""
         return {**super().body(request_id), "errors": self.errors}
+
+
+class IdempotencyKeyReused(Invalid):
+    """The caller has used this Idempotency-Key for another route or another body, which was answered with success."""
+
+    type = "urn:vms:error:idempotency-key-reused"
+    title = "Idempotency key reused"
+    detail = "This Idempotency-Key was used for another request. Send a new key, a random one such as a UUID."
+
+    def __init__(self) -> None:
+        super().__init__([("Idempotency-Key", "was used for another request")])
 
 
 class TooManyAttempts(Problem):

@@ -112,9 +112,10 @@ REFRESH_REUSE_SECONDS = Setting("REFRESH_REUSE_SECONDS", _number(int, 0, 300), 1
     "a used refresh token is taken again for so long, since two tabs may send the same one")
 PLAYBACK_TOKEN_SECONDS = Setting("PLAYBACK_TOKEN_SECONDS", _UP_TO_A_DAY, 14_400, "videos",
     "life of a playback URL (4 hours)")
-LOGIN_ATTEMPTS = Setting("LOGIN_ATTEMPTS", _number(int, 1, 1_000_000), 10, "auth",
+LOGIN_ATTEMPTS = Setting("LOGIN_ATTEMPTS", _number(int, 1, 1_000_000), 10, "auth, corporations, users",
     "failed log-ins for an e-mail address from one IP address before 429; ten times as many from all together")
-LOGIN_WINDOW_SECONDS = Setting("LOGIN_WINDOW_SECONDS", _UP_TO_A_DAY, 900, "auth", "period in which they are counted")
+LOGIN_WINDOW_SECONDS = Setting("LOGIN_WINDOW_SECONDS", _UP_TO_A_DAY, 900, "auth, corporations, users",
+    "period in which they are counted")
 VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "stream", "S3 bucket of the files")
 AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "stream", "S3 server other than AWS's")
 AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "stream", "the same, if the one above is not set")

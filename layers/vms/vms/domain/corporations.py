@@ -7,9 +7,11 @@ from typing import Literal, LiteralString
 from vms import database
 from vms.auth import Caller
 from vms.canonical import email_key, name_key
-from vms.database import Row, Taken
+from vms.database import Parameters, Row, Taken
+from vms.domain import answers
 from vms.domain.access import CALLER, OWN_CORPORATION, PERMITTED, parameters, permit, read
 from vms.errors import Conflict, Invalid
+from vms.idempotency import IdempotencyKey
 from vms.pages import Page, Slice
 from vms.passwords import hash_password
 
@@ -40,9 +42,14 @@ def _corporation(row: Row) -> Corporation:
 
 
 def sign_up(
-    name: str, plan: Plan, plan_expire_at: datetime | None, admin_email: str, admin_password: str
+    name: str,
+    plan: Plan,
+    plan_expire_at: datetime | None,
+    admin_email: str,
+    admin_password: str,
+    key: IdempotencyKey | None = None,
 ) -> Corporation:
-    """Make a corporation and its first admin, both or neither.
+    """Make a corporation and its first admin, both or neither; under a key once, raising as `answers.once` does.
 
     Raises:
         Conflict: the name or the e-mail address is taken.
@@ -50,29 +57,34 @@ def sign_up(
     """
     if plan == "FREE" and plan_expire_at is not None:
         raise _free_never_expires()
-    hashed = hash_password(admin_password)
+    answers.recall(key, None)
+    given = {
+        "name": name,
+        "name_key": name_key(name),
+        "plan": plan,
+        "expiry": plan_expire_at,
+        "email": admin_email,
+        "email_key": email_key(admin_email),
+        "password": hash_password(admin_password),
+    }
     try:
-        row = database.fetch_one(
-            f"""WITH made AS (
-                INSERT INTO corporation AS c (name, name_key, plan_type, plan_expired_at)
-                VALUES (%(name)s, %(name_key)s, %(plan)s, %(expiry)s) RETURNING {_COLUMNS}
-            ), admin AS (
-                INSERT INTO "user" (email, email_key, password, role, corporation_id)
-                SELECT %(email)s, %(email_key)s, %(password)s, 'admin', made.seq FROM made
-            )
-            SELECT {_COLUMNS} FROM made c""",
-            {
-                "name": name,
-                "name_key": name_key(name),
-                "plan": plan,
-                "expiry": plan_expire_at,
-                "email": admin_email,
-                "email_key": email_key(admin_email),
-                "password": hashed,
-            },
-        )
+        return answers.once(key, None, lambda: _insert(given))
     except Taken as taken:
         raise taken_conflict(taken) from None
+
+
+def _insert(given: Parameters) -> Corporation:
+    row = database.fetch_one(
+        f"""WITH made AS (
+            INSERT INTO corporation AS c (name, name_key, plan_type, plan_expired_at)
+            VALUES (%(name)s, %(name_key)s, %(plan)s, %(expiry)s) RETURNING {_COLUMNS}
+        ), admin AS (
+            INSERT INTO "user" (email, email_key, password, role, corporation_id)
+            SELECT %(email)s, %(email_key)s, %(password)s, 'admin', made.seq FROM made
+        )
+        SELECT {_COLUMNS} FROM made c""",
+        given,
+    )
     assert row is not None  # noqa: S101 - an INSERT … RETURNING gives its row or raises
     return _corporation(row)
 

@@ -7,11 +7,12 @@ from typing import Literal, LiteralString
 from vms import database
 from vms.auth import Caller
 from vms.canonical import email_key
-from vms.database import Row, Taken
-from vms.domain import attempts
+from vms.database import Parameters, Row, Taken
+from vms.domain import answers, attempts
 from vms.domain.access import CALLER, OWN_CORPORATION, OWN_USER, PERMITTED, SELF, parameters, permit, read, read_all
 from vms.domain.corporations import taken_conflict
 from vms.errors import Conflict, Forbidden, Invalid
+from vms.idempotency import IdempotencyKey
 from vms.pages import Page, Slice
 from vms.passwords import hash_password, matches
 
@@ -47,41 +48,56 @@ def _user(row: Row) -> User:
     )
 
 
-def create(caller: Caller, email: str, password: str, role: Role, corporation_id: int | None) -> User:
-    """Add a member to the caller's corporation, with 0 points.
+# The corporation that a new member is for, if it is the caller's.
+_NEW_IN: LiteralString = f"""corporation c ON {OWN_CORPORATION}
+    AND (%(corporation_id)s::bigint IS NULL OR c.seq = %(corporation_id)s)"""
+
+
+def create(
+    caller: Caller,
+    email: str,
+    password: str,
+    role: Role,
+    corporation_id: int | None,
+    key: IdempotencyKey | None = None,
+) -> User:
+    """Add a member to the caller's corporation, with 0 points; under a key once, raising as `answers.once` does.
 
     Raises:
         NotFound: `corporation_id` is given and another's.
         Forbidden: the caller is no admin.
         Conflict: a live user of the service has this e-mail address.
     """
-    given = {"corporation_id": corporation_id}
-    target: LiteralString = f"""corporation c ON {OWN_CORPORATION}
-        AND (%(corporation_id)s::bigint IS NULL OR c.seq = %(corporation_id)s)"""
+    answers.recall(key, caller)
     # Asked before the password is hashed, so that a caller who may not cannot make the server work for 0.25 s.
-    read(caller, "c.seq AS target", f"LEFT JOIN {target}", given)
+    read(caller, "c.seq AS target", f"LEFT JOIN {_NEW_IN}", {"corporation_id": corporation_id})
+    given = {
+        **parameters(caller),
+        "corporation_id": corporation_id,
+        "email": email,
+        "email_key": email_key(email),
+        "password": hash_password(password),
+        "role": role,
+    }
     try:
-        row = database.fetch_one(
-            # FOR KEY SHARE: a corporation that is being deleted is waited for, and then gets no member.
-            f"""WITH {CALLER}, target AS (
-                SELECT c.seq, NULL::bigint AS owner FROM caller JOIN {target} FOR KEY SHARE OF c
-            ), made AS (
-                INSERT INTO "user" AS u (email, email_key, password, role, corporation_id)
-                SELECT %(email)s, %(email_key)s, %(password)s, %(role)s, target.seq FROM target, caller WHERE {PERMITTED}
-                RETURNING {_COLUMNS}
-            )
-            SELECT caller.role AS caller_role, u.seq AS target, {_COLUMNS} FROM caller LEFT JOIN made u ON true""",
-            {
-                **parameters(caller),
-                **given,
-                "email": email,
-                "email_key": email_key(email),
-                "password": hash_password(password),
-                "role": role,
-            },
-        )
+        return answers.once(key, caller, lambda: _insert(caller, given))
     except Taken as taken:
         raise taken_conflict(taken) from None
+
+
+def _insert(caller: Caller, given: Parameters) -> User:
+    row = database.fetch_one(
+        # FOR KEY SHARE: a corporation that is being deleted is waited for, and then gets no member.
+        f"""WITH {CALLER}, target AS (
+            SELECT c.seq, NULL::bigint AS owner FROM caller JOIN {_NEW_IN} FOR KEY SHARE OF c
+        ), made AS (
+            INSERT INTO "user" AS u (email, email_key, password, role, corporation_id)
+            SELECT %(email)s, %(email_key)s, %(password)s, %(role)s, target.seq FROM target, caller WHERE {PERMITTED}
+            RETURNING {_COLUMNS}
+        )
+        SELECT caller.role AS caller_role, u.seq AS target, {_COLUMNS} FROM caller LEFT JOIN made u ON true""",
+        given,
+    )
     return _user(permit(caller, row))
 
 

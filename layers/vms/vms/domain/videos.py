@@ -6,7 +6,8 @@ from typing import LiteralString
 
 from vms import database, jwts
 from vms.auth import Caller, Who
-from vms.database import Row
+from vms.database import Parameters, Row
+from vms.domain import answers
 from vms.domain.access import (
     CALLER,
     OWN_CORPORATION,
@@ -20,6 +21,7 @@ from vms.domain.access import (
 )
 from vms.domain.corporations import EFFECTIVELY_PAID
 from vms.errors import NotFound, PlanRequired
+from vms.idempotency import IdempotencyKey
 from vms.pages import Page, Slice
 from vms.settings import settings
 
@@ -58,13 +60,21 @@ def _video(row: Row) -> Video:
     return AdminVideo(*common, row["file_path"]) if row["caller_role"] == "admin" else Video(*common)
 
 
-def create(caller: Caller, name: str, file_path: str, corporation_id: int | None) -> Video:
-    """Add a video to the caller's corporation; its object need not be in S3 yet.
+def create(
+    caller: Caller, name: str, file_path: str, corporation_id: int | None, key: IdempotencyKey | None = None
+) -> Video:
+    """Add a video to the caller's corporation; its object need not be in S3 yet. Under a key once, raising as `answers.once` does.
 
     Raises:
         NotFound: `corporation_id` is given and another's.
         Forbidden: the caller is no admin.
     """
+    answers.recall(key, caller)
+    given = {**parameters(caller), "name": name, "file_path": file_path, "corporation_id": corporation_id}
+    return answers.once(key, caller, lambda: _insert(caller, given))
+
+
+def _insert(caller: Caller, given: Parameters) -> Video:
     row = database.fetch_one(
         # FOR KEY SHARE: a corporation that is being deleted is waited for, and then gets no video.
         f"""WITH {CALLER}, target AS (
@@ -77,7 +87,7 @@ def create(caller: Caller, name: str, file_path: str, corporation_id: int | None
         )
         SELECT caller.role AS caller_role, target.seq AS target, {_COLUMNS}
         FROM caller LEFT JOIN target ON true LEFT JOIN made v ON true""",
-        {**parameters(caller), "name": name, "file_path": file_path, "corporation_id": corporation_id},
+        given,
     )
     return _video(permit(caller, row))
 
