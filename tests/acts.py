@@ -8,10 +8,13 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.conftest import MIGRATIONS
 from tests.e2e.clients import PASSWORD, Company, Person, add_member, expect, found_company, log_in, unique
 from tests.service import Services, forget
-from vms import database
+from vms import database, migrations
 from vms.domain import attempts, corporations, sessions
 from vms.errors import Unavailable
 
@@ -45,6 +48,16 @@ class Stage:
 
     def sessions(self, user: Person) -> int:
         return self.value("SELECT count(*) FROM refresh_token WHERE user_id = %s AND revoked_at IS NULL", user.id)
+
+
+def create_database(services: Services, name: str) -> tuple[str, str]:
+    """A new database with the whole schema: the functions' URL of it, and the superuser's."""
+    with psycopg.connect(services.database.superuser_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER vms").format(sql.Identifier(name)))
+    parts = conninfo_to_dict(services.database.url)
+    url = f"postgresql://{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}/{name}?sslmode=disable"
+    migrations.apply(url, MIGRATIONS)
+    return url, make_conninfo(services.database.superuser_url, dbname=name)
 
 
 @contextmanager

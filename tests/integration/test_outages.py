@@ -4,16 +4,13 @@ import logging
 from collections.abc import Callable, Iterator
 
 import httpx
-import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tests.acts import ACTS, Act, Stage, staged
-from tests.conftest import MIGRATIONS
+from tests.acts import ACTS, Act, Stage, create_database, staged
 from tests.e2e.clients import PASSWORD, add_member, expect, problem, unique
 from tests.service import Services
-from vms import database, migrations
+from vms import database
 from vms.database import DatabaseFailed
 from vms.errors import Unavailable
 
@@ -26,12 +23,7 @@ SECRET = "a row's secret"
 @pytest.fixture(scope="module")
 def stage(environment: dict[str, str], http: httpx.Client, services: Services) -> Iterator[Stage]:
     """A company in a database of its own, whose schema these tests change."""
-    with psycopg.connect(services.database.superuser_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE outages OWNER vms")
-    parts = conninfo_to_dict(services.database.url)
-    url = f"postgresql://{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}/outages?sslmode=disable"
-    migrations.apply(url, MIGRATIONS)
-    with staged(http, services, url, make_conninfo(services.database.superuser_url, dbname="outages")) as found:
+    with staged(http, services, *create_database(services, "outages")) as found:
         yield found
 
 
