@@ -205,8 +205,6 @@ def _run(where: Path, data: Path, port: int, directory: Path) -> "subprocess.Pop
         "dynamic_shared_memory_type": "posix",
         "timezone": "UTC",
         "log_timezone": "UTC",
-        # A laptop may lose the last half second of demo data in a power cut, never its integrity.
-        "synchronous_commit": "off",
     }
     command: list[str | Path] = [where / "postgres", "-D", data]
     for name, value in settings.items():
