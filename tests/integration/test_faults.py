@@ -41,7 +41,9 @@ def stage(environment: dict[str, str], http: httpx.Client, services: Services, p
 @pytest.mark.parametrize(
     "runs_before", [0, pytest.param(1, marks=pytest.mark.deep), pytest.param(2, marks=pytest.mark.deep)]
 )
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point", [pytest.param(point, marks=[pytest.mark.deep] if "half" in point else []) for point in POINTS]
+)
 @pytest.mark.parametrize("arrange", ACTS, ids=lambda arrange: arrange.__name__)
 def test_a_lost_connection_loses_nothing_acknowledged_and_does_nothing_twice(
     stage: Stage, proxy: DatabaseProxy, arrange: Callable[[Stage], Act], point: Point, runs_before: int

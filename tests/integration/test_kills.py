@@ -1,13 +1,13 @@
 """Processes that are killed with SIGKILL under load: what was acknowledged is there, and nothing is counted twice."""
 
+import itertools
 import random
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from os import kill
 from pathlib import Path
 
@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 USERS, VIDEOS = 5, 100
-KILLS = 20
+ANSWERS_A_KILL = 10
 CRASHES = 4
 
 
@@ -46,37 +46,34 @@ def workers(runner: Runner) -> list[int]:
     return found
 
 
-@contextmanager
-def killing(runner: Runner, killed: list[int]) -> Iterator[None]:
-    """Kill a worker that streams, again and again, until the block ends; at least `KILLS` of them."""
-    over = threading.Event()
-    chance = random.Random(20_261_125)
+class Viewers:
+    """Streams with eight clients at once. After every so many answers a worker is killed, while the other seven wait for theirs."""
 
-    def work() -> None:
-        while not over.is_set():
-            if pids := workers(runner):
-                pid = chance.choice(pids)
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.killed = 0
+        self._answers = itertools.count(1)
+        self._chance = random.Random(20_261_125)
+        self._killing = threading.Lock()
+
+    def view(self, pair: tuple[Person, int]) -> str:
+        """The status of a stream, or that it broke after its head."""
+        viewer, video = pair
+        try:
+            return str(viewer.get(f"/v1/videos/stream/{video}").status_code)
+        except httpx.RemoteProtocolError:
+            return "cut"
+
+    def view_and_kill(self, pair: tuple[Person, int]) -> str:
+        """The same, with a kill when it is time for one."""
+        seen = self.view(pair)
+        if next(self._answers) % ANSWERS_A_KILL == 0:
+            with self._killing:
+                pid = self._chance.choice(workers(self.runner))
                 with suppress(ProcessLookupError):
                     kill(pid, signal.SIGKILL)
-                    killed.append(pid)
-            over.wait(0.1)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def view(pair: tuple[Person, int]) -> str:
-    """The status of a stream, or how it broke after its head."""
-    viewer, video = pair
-    try:
-        return str(viewer.get(f"/v1/videos/stream/{video}").status_code)
-    except httpx.RemoteProtocolError:
-        return "cut"
+                    self.killed += 1
+        return seen
 
 
 def test_workers_killed_under_load_lose_and_double_no_points(tmp_path: Path) -> None:
@@ -96,19 +93,15 @@ def test_workers_killed_under_load_lose_and_double_no_points(tmp_path: Path) -> 
         viewers = [add_member(company.admin) for _ in range(USERS)]
         videos = [company.video(file_path="film.mp4") for _ in range(VIDEOS)]
         pairs = [(viewer, video) for video in videos for viewer in viewers]
-        killed: list[int] = []
-        seen: Counter[str] = Counter()
+        load = Viewers(runner)
         with ThreadPoolExecutor(8) as pool:
-            with killing(runner, killed):
-                seen.update(pool.map(view, pairs))
-                while len(killed) < KILLS:
-                    seen.update(pool.map(view, pairs[:50]))
-            assert set(seen) <= {"200", "502", "cut"}, seen
+            seen = Counter(pool.map(load.view_and_kill, pairs))
             points = [viewer.me()["point"] for viewer in viewers]
-            assert all(0 < got <= 10 * VIDEOS for got in points)
-            assert set(pool.map(view, pairs)) == {"200"}
+            assert load.killed > USERS * VIDEOS // ANSWERS_A_KILL // 2
+            assert set(seen) <= {"200", "502", "cut"}, seen
+            assert set(pool.map(load.view, pairs)) == {"200"}
         assert [viewer.me()["point"] for viewer in viewers] == [10 * VIDEOS] * USERS
-        print(f"{len(killed)} workers killed, {dict(seen)}, points before the second pass {points}")
+        print(f"{load.killed} workers killed, {dict(seen)}, points before the second pass {points}")
         with psycopg.connect(found["DATABASE_URL"]) as connection:
             assert connection.execute(
                 """SELECT count(*), count(DISTINCT (user_id, video_id)), sum(point) FROM video_view_log"""
