@@ -103,6 +103,10 @@ test: $(DEV) $(RUNTIMES) ## Run all tests; what is skipped is printed with its r
 unit: $(DEV) ## Run the tests that need no server, in seconds
 	@exec $(PYTHON) -m pytest tests/unit
 
+.PHONY: test-deep
+test-deep: $(DEV) $(RUNTIMES) ## Run what takes minutes: more faults, more orders of requests, killed processes
+	@exec $(PYTHON) -m pytest -m deep
+
 .PHONY: test-remote
 test-remote: $(DEV) ## Run the end-to-end tests against a service elsewhere: API_URL=https://… [ENV_FILE=.local/env]
 	@exec $(PYTHON) -m pytest tests/e2e --api-url="$(API_URL)" $(if $(ENV_FILE),--env-file="$(ENV_FILE)")

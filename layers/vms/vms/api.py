@@ -42,6 +42,8 @@ from vms.settings import settings
 __all__ = ["Api", "Event", "LambdaContext", "Response", "Who"]
 
 MAX_BODY_BYTES = 64 * 1024
+# U+FFFD, which API Gateway puts in the place of bytes that are not UTF-8: what was sent, a password say, cannot be known any more.
+REPLACED = "\ufffd".encode()
 
 type Event = Mapping[str, Any]
 
@@ -230,6 +232,8 @@ class _ValidateRequest(OpenAPIRequestValidationMiddleware):
             raise TooLarge
         if not data.strip():
             return None
+        if REPLACED in data:
+            raise BadJson
         try:
             body = json.loads(data.decode(), parse_constant=_refuse_constant)
         except (ValueError, RecursionError):

@@ -49,7 +49,7 @@ def authenticate_playback(token: str, video_id: int) -> tuple[Caller, bool]:
         Unauthenticated: it is not a valid playback token of this video.
     """
     claims = jwts.verify(token, "playback")
-    epoch = claims.get("epoch")
-    if claims.get("vid") != video_id or not isinstance(epoch, int):
+    vid, epoch = claims.get("vid"), claims.get("epoch")
+    if type(vid) is not int or vid != video_id or type(epoch) is not int:  # True is an int, and equals 1
         raise Unauthenticated
     return Caller(claims["sub"], claims["cid"], Who.MEMBER, epoch), claims.get("slices") is True

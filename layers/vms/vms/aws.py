@@ -80,7 +80,10 @@ def secret(arn: str, region: str) -> str:
         connection.close()
     if answer.status != 200:
         raise AwsError(f"Secrets Manager answered {answer.status}")
-    return str(json.loads(told)["SecretString"])
+    try:
+        return str(json.loads(told)["SecretString"])
+    except (ValueError, KeyError, TypeError):
+        raise AwsError("Secrets Manager answered with no secret text") from None
 
 
 def database_token(host: str, port: int, user: str, region: str) -> str:

@@ -44,7 +44,7 @@ _GONE = ("08", "53", "57P", "58", "25006", "XX")
 # It took too long, or was in the way of another transaction: the same connection may do it later.
 _BUSY = ("40", "55P03", "57014", "25P03")
 # A schema change, or a pooler, has made a prepared statement of this connection void.
-_STALE = ("0A000", "26000")
+_STALE = ("0A000", "26000", "42P05")
 
 
 def fetch_one(sql: LiteralString, parameters: Parameters) -> Row | None:
@@ -72,7 +72,8 @@ def fetch_all(sql: LiteralString, parameters: Parameters) -> list[Row]:
 
 
 def _run(sql: LiteralString, parameters: Parameters) -> list[Row]:
-    cursor = connection().execute(sql, parameters)
+    # Within a transaction nothing is prepared: a void prepared statement could not be run again without the statements before it.
+    cursor = connection().execute(sql, parameters, prepare=False if in_transaction() else None)
     return cursor.fetchall() if cursor.description else []
 
 

@@ -61,10 +61,10 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
     key = email_key(email)
     subjects = [attempts.subject("login", key, source_ip), attempts.subject("login", key)]
     row = database.fetch_one(
-        f"""SELECT {attempts.WAIT} AS wait, u.seq, u.password, u.role, u.corporation_id,
+        f"""SELECT {attempts.WAIT} AS wait, u.seq, u.password, u.role, u.corporation_id, u.epoch,
             (SELECT max(substring(s.password, 5, 2)) FROM "user" s WHERE s.deleted_at IS NULL) AS slowest
         FROM (SELECT 1) AS one LEFT JOIN (
-            SELECT u.seq, u.password, u.role, u.corporation_id
+            SELECT u.seq, u.password, u.role, u.corporation_id, u.epoch
             FROM "user" u JOIN corporation c ON c.seq = u.corporation_id AND c.deleted_at IS NULL
             WHERE u.email_key = %(key)s AND u.deleted_at IS NULL
         ) u ON true""",
@@ -77,10 +77,12 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
     pair = _pair(row)
     outdated = cost_of(row["password"]) != settings().bcrypt_cost
     started = database.fetch_one(
-        # The password is asked for again, so that a log-in that overlaps its change or the user's deletion begins no session.
+        # A log-in that overlaps a new password, which begins an epoch, or the user's deletion begins no session. In the same epoch
+        # another log-in may have hashed the password anew.
         """WITH locked AS (
             SELECT u.seq FROM "user" u
-            WHERE u.seq = %(user_id)s AND u.password = %(password)s AND u.deleted_at IS NULL FOR NO KEY UPDATE
+            WHERE u.seq = %(user_id)s AND (u.epoch = %(epoch)s OR u.password = %(password)s) AND u.deleted_at IS NULL
+            FOR NO KEY UPDATE
         ), cleared AS (
             DELETE FROM login_attempt WHERE subject = ANY(%(subjects)s)
         ), rehashed AS (
@@ -94,6 +96,7 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
             "token": _digest(pair.refresh_token),
             "user_id": row["seq"],
             "password": row["password"],
+            "epoch": row["epoch"],
             "rehashed": hash_password(password) if outdated else None,
             "family": uuid.uuid4(),
             "seconds": settings().refresh_token_seconds,

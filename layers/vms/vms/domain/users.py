@@ -153,16 +153,18 @@ def change(caller: Caller, user_id: int, password: str | None, role: Role | None
     """
     row = read(
         caller,
-        "u.seq AS target, u.password",
+        "u.seq AS target, u.password, u.epoch",
         f'LEFT JOIN "user" u ON {OWN_USER} AND u.seq = %(id)s',
         {"id": user_id},
         owner="u.seq",
     )
     if role is not None and row["caller_role"] != "admin":
         raise Forbidden("Only an admin may change a role.")
+    epoch = None
     if password is not None and user_id == caller.user_id:
         _prove_own_password(user_id, current_password, row["password"])
-    return _change(caller, user_id, hash_password(password) if password is not None else None, role)
+        epoch = row["epoch"]
+    return _change(caller, user_id, hash_password(password) if password is not None else None, role, epoch)
 
 
 def _prove_own_password(user_id: int, given: str | None, stored: str) -> None:
@@ -172,10 +174,15 @@ def _prove_own_password(user_id: int, given: str | None, stored: str) -> None:
     attempts.check(subjects)
     if not matches(given, stored):
         attempts.record_failure(subjects)
-        raise Invalid([("current_password", "is not the current password")])
+        raise _not_current()
 
 
-def _change(caller: Caller, user_id: int, password: str | None, role: Role | None) -> User:
+def _not_current() -> Invalid:
+    return Invalid([("current_password", "is not the current password")])
+
+
+def _change(caller: Caller, user_id: int, password: str | None, role: Role | None, epoch: int | None) -> User:
+    """With `epoch`, that in which the caller proved its password: another password, or a log-out everywhere, makes that void."""
     with database.transaction():
         _lock(caller, user_id)
         row = database.fetch_one(
@@ -184,17 +191,21 @@ def _change(caller: Caller, user_id: int, password: str | None, role: Role | Non
                                     epoch = u.epoch + (%(password)s::text IS NOT NULL)::int, updated_at = now()
                 FROM target, caller
                 WHERE u.seq = target.seq AND {PERMITTED} AND (caller.role = 'admin' OR %(role)s::text IS NULL)
+                  AND target.epoch = coalesce(%(epoch)s, target.epoch)
                   AND NOT (target.last_admin AND coalesce(%(role)s, 'admin') <> 'admin')
                 RETURNING {_COLUMNS}
             ), revoked AS (
                 UPDATE refresh_token t SET revoked_at = now() FROM changed
                 WHERE t.user_id = changed.seq AND %(password)s::text IS NOT NULL AND t.revoked_at IS NULL
             )
-            SELECT caller.role AS caller_role, target.seq AS target, target.owner, target.last_admin, {_COLUMNS}
+            SELECT caller.role AS caller_role, target.seq AS target, target.owner, target.last_admin, target.epoch, {_COLUMNS}
             FROM caller LEFT JOIN target ON true LEFT JOIN changed u ON true""",
-            {**parameters(caller), "id": user_id, "password": password, "role": role},
+            {**parameters(caller), "id": user_id, "password": password, "role": role, "epoch": epoch},
         )
-    return _user(_unless_last_admin(permit(caller, row)))
+    row = permit(caller, row)
+    if epoch is not None and row["epoch"] != epoch:
+        raise _not_current()
+    return _user(_unless_last_admin(row))
 
 
 def delete(caller: Caller, user_id: int) -> None:
@@ -224,7 +235,7 @@ def delete(caller: Caller, user_id: int) -> None:
 
 # The member to change, and whether it is the last admin.
 _TARGET: LiteralString = f"""target AS (
-    SELECT u.seq, u.seq AS owner, u.role = 'admin' AND NOT EXISTS (
+    SELECT u.seq, u.epoch, u.seq AS owner, u.role = 'admin' AND NOT EXISTS (
         SELECT FROM "user" o
         WHERE o.corporation_id = u.corporation_id AND o.role = 'admin' AND o.deleted_at IS NULL AND o.seq <> u.seq
     ) AS last_admin

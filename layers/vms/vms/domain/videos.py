@@ -176,10 +176,12 @@ def restore(caller: Caller, video_id: int) -> Video:
 def _change(caller: Caller, video_id: int, fields: dict[str, object], *, restoring: bool = False) -> Video:
     own = OWN_DELETED_VIDEO if restoring else OWN_VIDEO
     allowed: LiteralString = "target.paid" if restoring else "true"
+    # A corporation that is being deleted is waited for, and then gets no video back.
+    lock: LiteralString = "FOR KEY SHARE OF c" if restoring else ""
     row = database.fetch_one(
         f"""WITH {CALLER}, target AS (
             SELECT v.seq, NULL::bigint AS owner, {EFFECTIVELY_PAID} AS paid
-            FROM caller JOIN video v ON {own} AND v.seq = %(video_id)s JOIN corporation c ON {OWN_CORPORATION}
+            FROM caller JOIN video v ON {own} AND v.seq = %(video_id)s JOIN corporation c ON {OWN_CORPORATION} {lock}
         ), changed AS (
             UPDATE video v SET name = coalesce(%(name)s, v.name), file_path = coalesce(%(file_path)s, v.file_path),
                                deleted = %(deleted)s, updated_at = now()
