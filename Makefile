@@ -157,11 +157,11 @@ bench-stream: $(DEV) ## Measure the stream against the S3 server's own speed
 
 .PHONY: migrate
 migrate: $(RUN) ## Bring a deployed stack's schema up to date: make migrate STACK=vms-prod
-	@exec $(PYTHON) -m ops migrate $(STACK)
+	@exec $(PYTHON) -m ops migrate "$(STACK)"
 
 .PHONY: rotate-keys
 rotate-keys: $(RUN) ## Sign a deployed stack's tokens with a new key, in ten minutes: make rotate-keys STACK=vms-prod
-	@exec $(PYTHON) -m ops rotate-keys $(STACK)
+	@exec $(PYTHON) -m ops rotate-keys "$(STACK)"
 
 ##@ Maintain
 
