@@ -158,6 +158,10 @@ checkov: $(DEV) ## Check the template with checkov, in an environment of its own
 bench: $(DEV) ## Measure, and print one table with the goals beside it
 	@exec $(PYTHON) -m tests.bench
 
+.PHONY: soak
+soak: $(DEV) ## Put a mixed load on the service for MINUTES=10; fail if a promise breaks or anything grows
+	@exec $(PYTHON) -m tests.soak $(or $(MINUTES),10)
+
 .PHONY: bench-s3
 bench-s3: $(DEV) ## Measure three S3 clients: why the stream signs its own requests
 	@exec $(PYTHON) -m tests.bench.s3_clients

@@ -47,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "transports(*names): the ways to the functions that a test takes")
+    config.addinivalue_line("markers", "deep: takes longer than 20 s; run by `make test-deep` alone")
     if config.getoption("--api-url") == "":
         raise pytest.UsageError("which service? make test-remote API_URL=https://…")
 
