@@ -125,7 +125,7 @@ check: $(DEV) $(RUNTIMES) secrets secrets-history audit ## Everything: format, l
 	git ls-files -z | xargs -0 $(VENV)/bin/codespell
 	$(VENV)/bin/cfn-lint template.yaml
 	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(VENV)/bin/sam validate --lint --template template.yaml
-	$(PYTHON) -m pytest --cov --cov-report=term
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
 # Ruff's S105 to S107 look for passwords in Python, so the keyword detector, which finds each password of a test, is
 # off. Not secrets: API Gateway's example prefix, unsigned tokens, an ETag and a variable's name in tests, and passwords
