@@ -20,8 +20,8 @@ UV := $(shell command -v uv 2>/dev/null)
 PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --retries 1
 INSTALLER = $(if $(UV),uv pip install --quiet --python $(1)/bin/python,$(PIP))
 install = $(INSTALLER) $(2) || { echo "$(OFFLINE)" >&2; exit 1; }
-OFFLINE := The packages could not be installed. The first run needs a network connection to PyPI, or to a mirror named by \
-  $(if $(UV),UV_DEFAULT_INDEX,PIP_INDEX_URL); later runs need none.
+OFFLINE := The packages could not be installed. The first run needs a network connection to PyPI, or to a mirror named \
+  by $(if $(UV),UV_DEFAULT_INDEX,PIP_INDEX_URL); later runs need none.
 # Makes the package `vms` and this directory importable. The build backend is installed from the lock, not fetched.
 EDITABLE := --no-deps --no-build-isolation --editable .
 
@@ -41,7 +41,8 @@ $(VENV)/pyvenv.cfg: .python-version
 	if [ -n "$(UV)" ]; then uv venv --quiet --clear --python "$${found:-3.13}" $(VENV) || exit 1; \
 	elif [ -z "$$found" ]; then \
 	  echo "Python 3.13 is needed (at least 3.12); this machine has $$(python3 --version 2>&1 || echo none)." >&2; \
-	  echo "Install it (uv, pyenv, or your system's package), or name it: make PYTHON_BIN=/path/to/python3.13" >&2; exit 1; \
+	  echo "Install it (uv, pyenv, or your system's package), or name it: make PYTHON_BIN=/path/to/python3.13" >&2; \
+	  exit 1; \
 	else "$$found" -m venv --clear $(VENV) || { rm -rf $(VENV); \
 	  echo "This Python cannot make virtual environments; on Debian: apt install python3-venv" >&2; exit 1; }; fi; \
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 13) or print( \

@@ -29,8 +29,8 @@ another build can take the place of. Changes to psycopg itself would be under th
 
 ## Inside the wheels
 
-- `psycopg-binary` has libpq (PostgreSQL licence), OpenSSL (Apache-2.0), Kerberos (MIT), OpenLDAP (OLDAP-2.8), Cyrus SASL
-  (BSD), and the GNU libraries libcrypt and libkeyutils (LGPL-2.1 or later), as shared libraries that can be replaced.
+- `psycopg-binary` has libpq (PostgreSQL licence), OpenSSL (Apache-2.0), Kerberos (MIT), OpenLDAP (OLDAP-2.8), Cyrus
+  SASL (BSD), and libcrypt and libkeyutils (LGPL-2.1 or later), as shared libraries that can be replaced.
 - `botocore` has Mozilla's list of certificate authorities (MPL-2.0), unchanged.
 - `aws-lambda-powertools` has Swagger UI (Apache-2.0), which `/docs` shows.
 
