@@ -28,6 +28,12 @@ def main(arguments: list[str]) -> int:
     except deployed.DeployedError as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        if options.command == "rotate-keys":
+            print("\nstopped: the old key signs on; run it again to rotate", file=sys.stderr)
+        else:
+            print("\nstopped waiting: the migration goes on, and its log is the function's", file=sys.stderr)
+        return 130
     return 0
 
 

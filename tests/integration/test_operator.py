@@ -18,7 +18,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from ops import deployed
-from ops.__main__ import progress
+from ops.__main__ import main, progress
 from tests import environment
 from tests.e2e.clients import unique
 
@@ -112,6 +112,14 @@ def test_what_is_missing_is_said_in_one_line(command: str, cloudformation: str) 
         assert missing.count("\n") == 1
 
 
+def keys() -> dict[str, str]:
+    """The stack's signing keys as they are now."""
+    with closing(boto3.client("secretsmanager")) as client:
+        secret = client.get_secret_value(SecretId=CloudFormation.outputs["JwtKeysArn"])
+    found: dict[str, str] = json.loads(secret["SecretString"])
+    return found
+
+
 @contextmanager
 def silent_lambda(*, hang: bool) -> Iterator[tuple[str, list[bytes]]]:
     """A server that takes each request, and then hangs up or never answers; yields its URL and what it was sent."""
@@ -164,12 +172,6 @@ def test_a_migration_is_waited_for_longer_than_it_may_run() -> None:
 
 
 def test_a_rotated_key_is_known_before_it_signs_and_the_old_one_stays(stack: str) -> None:
-    def keys() -> dict[str, str]:
-        with closing(boto3.client("secretsmanager")) as client:
-            secret = client.get_secret_value(SecretId=CloudFormation.outputs["JwtKeysArn"])
-        found: dict[str, str] = json.loads(secret["SecretString"])
-        return found
-
     seen: list[dict[str, str]] = []
     kid = deployed.rotate_keys(stack, 0.01, lambda _passed, _seconds: seen.append(keys()))
     after = keys()
@@ -177,6 +179,18 @@ def test_a_rotated_key_is_known_before_it_signs_and_the_old_one_stays(stack: str
     assert seen[0] == {**after, "current": "b"}
     assert (after["current"], after["b"], set(after)) == (kid, "b" * 40, {"current", "b", kid})
     assert len(after[kid]) >= 43  # 32 random bytes or more, in base64
+
+
+def test_a_rotation_that_is_interrupted_leaves_the_old_key_signing_and_says_so(
+    stack: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ops.deployed.time.sleep", interrupt)
+    assert main(["rotate-keys", stack]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped: the old key signs on; run it again to rotate"
+    assert keys()["current"] == "b"
 
 
 def test_a_wait_is_shown_by_a_line_a_minute_or_by_a_bar_on_a_terminal() -> None:
