@@ -184,10 +184,10 @@ def test_a_rotated_key_is_known_before_it_signs_and_the_old_one_stays(stack: str
 def test_a_rotation_that_is_interrupted_leaves_the_old_key_signing_and_says_so(
     stack: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(_seconds: float) -> None:
+    def interrupt(_seconds: float, _show: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ops.deployed.time.sleep", interrupt)
+    monkeypatch.setattr(deployed, "_wait", interrupt)
     assert main(["rotate-keys", stack]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "stopped: the old key signs on; run it again to rotate"
     assert keys()["current"] == "b"
