@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ops import audit, history, licences
+from tests import environment
 
 HOLE = {"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2"], "aliases": []}]}
 SOUND = {"name": "a", "version": "1", "vulns": []}
@@ -58,7 +59,8 @@ def test_lines_that_are_gone_and_messages_are_searched_for_secrets(
 
     def git(*arguments: str) -> None:
         who = ("-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main")
-        subprocess.run(["git", *who, *arguments], cwd=repository, check=True, capture_output=True)
+        command = ["git", *who, *arguments]
+        subprocess.run(command, cwd=repository, env=environment.of_child(), check=True, capture_output=True)
 
     git("init")
     for content, message in (("one\nsecret\n", "A message"), ("one\ntwo\n", "Gone")):
