@@ -20,8 +20,8 @@ UV := $(shell command -v uv 2>/dev/null)
 PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --retries 1
 INSTALLER = $(if $(UV),uv pip install --quiet --python $(1)/bin/python,$(PIP))
 install = $(INSTALLER) $(2) || { echo "$(OFFLINE)" >&2; exit 1; }
-OFFLINE := The packages could not be installed. The first run needs a network connection to PyPI, or to a mirror named by \
-  $(if $(UV),UV_DEFAULT_INDEX,PIP_INDEX_URL); later runs need none.
+OFFLINE := The packages could not be installed. The first run needs a network connection to PyPI, or to a mirror named \
+  by $(if $(UV),UV_DEFAULT_INDEX,PIP_INDEX_URL); later runs need none.
 # Makes the package `vms` and this directory importable. The build backend is installed from the lock, not fetched.
 EDITABLE := --no-deps --no-build-isolation --editable .
 
@@ -41,7 +41,8 @@ $(VENV)/pyvenv.cfg: .python-version
 	if [ -n "$(UV)" ]; then uv venv --quiet --clear --python "$${found:-3.13}" $(VENV) || exit 1; \
 	elif [ -z "$$found" ]; then \
 	  echo "Python 3.13 is needed (at least 3.12); this machine has $$(python3 --version 2>&1 || echo none)." >&2; \
-	  echo "Install it (uv, pyenv, or your system's package), or name it: make PYTHON_BIN=/path/to/python3.13" >&2; exit 1; \
+	  echo "Install it (uv, pyenv, or your system's package), or name it: make PYTHON_BIN=/path/to/python3.13" >&2; \
+	  exit 1; \
 	else "$$found" -m venv --clear $(VENV) || { rm -rf $(VENV); \
 	  echo "This Python cannot make virtual environments; on Debian: apt install python3-venv" >&2; exit 1; }; fi; \
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 13) or print( \
@@ -113,31 +114,44 @@ test-remote: $(DEV) ## Run the end-to-end tests against a service elsewhere: API
 
 .PHONY: test-emulator
 test-emulator: $(DEV) $(EMULATOR)/.installed ## Deploy to an emulator of AWS (EMULATOR_ENDPOINT=…, or its own) and test
-	@exec $(PYTHON) -m pytest tests/emulator --emulator --emulator-endpoint="$(EMULATOR_ENDPOINT)" --emulator-database="$(EMULATOR_DATABASE)"
+	@exec $(PYTHON) -m pytest tests/emulator --emulator --emulator-endpoint="$(EMULATOR_ENDPOINT)" \
+	  --emulator-database="$(EMULATOR_DATABASE)"
 
 .PHONY: test-sam-local
 test-sam-local: $(DEV) ## Run the end-to-end tests over sam local
 	@exec $(PYTHON) -m pytest tests/sam_local --sam-local
 
 .PHONY: check
-check: $(DEV) $(RUNTIMES) secrets ## Formatting, lint, types, spelling, secrets, the template, all tests with coverage
+check: $(DEV) $(RUNTIMES) secrets secrets-history audit ## Everything: format, lint, types, secrets, template, all tests
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive layers/vms functions local ops
 	git ls-files -z | xargs -0 $(VENV)/bin/codespell
 	$(VENV)/bin/cfn-lint template.yaml
 	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(VENV)/bin/sam validate --lint --template template.yaml
-	$(PYTHON) -m pytest --cov --cov-report=term
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
 # Ruff's S105 to S107 look for passwords in Python, so the keyword detector, which finds each password of a test, is
-# off. Not secrets: API Gateway's example prefix, unsigned tokens and an ETag in tests.
+# off. Not secrets: API Gateway's example prefix, unsigned tokens, an ETag and a variable's name in tests, and passwords
+# of examples that are no longer in the tree.
 NOT_SECRET := abcdef1234|^eyJ[A-Za-z0-9]+\.(e30|eyJzdWIiOiIxIn0)\.x?$$|9bb58f26192e4ba00f01e2e7b136bbd8
+NOT_SECRET := $(NOT_SECRET)|AWS_LAMBDA_FUNCTION_NAME=StreamFunction|^hunter2$$|^vms$$
+FIND_SECRETS := xargs -0 $(CURDIR)/$(VENV)/bin/detect-secrets-hook --no-verify --disable-plugin KeywordDetector \
+  --exclude-secrets '$(NOT_SECRET)'
 
 .PHONY: secrets
 secrets: $(DEV) ## Look for secrets in the files under version control
-	@git ls-files -z | grep -zvE '(^|/)requirements\.(lock|txt)$$|^tests/awslambdaric/' | \
-	  xargs -0 $(VENV)/bin/detect-secrets-hook --no-verify --disable-plugin KeywordDetector \
-	  --exclude-secrets '$(NOT_SECRET)'
+	@git ls-files -z | grep -zvE '(^|/)requirements\.(lock|txt)$$|^tests/awslambdaric/' | $(FIND_SECRETS)
+
+.PHONY: secrets-history
+secrets-history: $(DEV) ## Look for secrets in every version that a file ever had, in seconds
+	@directory=$$(mktemp -d) && trap 'rm -rf "$$directory"' EXIT && $(PYTHON) -m ops.history "$$directory" && \
+	  cd "$$directory" && find . -type f -print0 | $(FIND_SECRETS)
+
+.PHONY: audit
+audit: $(DEV) ## Look for known vulnerabilities in the packages (REQUIRED=1: fail where that cannot be asked)
+	@$(PYTHON) -m ops.audit $(if $(REQUIRED),--required)
 
 .PHONY: checkov
 checkov: $(DEV) ## Check the template with checkov, in an environment of its own
@@ -148,6 +162,10 @@ checkov: $(DEV) ## Check the template with checkov, in an environment of its own
 .PHONY: bench
 bench: $(DEV) ## Measure, and print one table with the goals beside it; PEER=URL: in turns with another service
 	@exec $(PYTHON) -m tests.bench
+
+.PHONY: soak
+soak: $(DEV) ## Put a mixed load on the service for MINUTES=10; fail if a promise breaks or anything grows
+	@exec $(PYTHON) -m tests.soak $(or $(MINUTES),10)
 
 .PHONY: bench-s3
 bench-s3: $(DEV) ## Measure three S3 clients: why the stream signs its own requests
@@ -161,11 +179,11 @@ bench-stream: $(DEV) ## Measure the stream against the S3 server's own speed
 
 .PHONY: migrate
 migrate: $(RUN) ## Bring a deployed stack's schema up to date: make migrate STACK=vms-prod
-	@exec $(PYTHON) -m ops migrate $(STACK)
+	@exec $(PYTHON) -m ops migrate "$(STACK)"
 
 .PHONY: rotate-keys
 rotate-keys: $(RUN) ## Sign a deployed stack's tokens with a new key, in ten minutes: make rotate-keys STACK=vms-prod
-	@exec $(PYTHON) -m ops rotate-keys $(STACK)
+	@exec $(PYTHON) -m ops rotate-keys "$(STACK)"
 
 ##@ Maintain
 
@@ -180,6 +198,10 @@ hooks: $(DEV) ## Install the git hooks: format, lint, types, spelling and secret
 .PHONY: openapi
 openapi: $(DEV) ## Write functions/service/openapi.json anew from the routes
 	@$(PYTHON) -m ops.openapi
+
+.PHONY: licences
+licences: $(DEV) ## Write docs/licences.md anew from the installed packages
+	@$(PYTHON) -m ops.licences
 
 .PHONY: readme
 readme: $(DEV) ## Write the table of settings in README.md anew

@@ -10,7 +10,7 @@ from local.daemon import DaemonError
 from local.s3 import S3
 from vms.canonical import email_key, name_key
 
-PASSWORD = "demo-password"  # noqa: S105 - printed on the terminal; it opens nothing but this demonstration
+PASSWORD = "demo-password"  # noqa: S105 - printed on the terminal; it opens nothing but the demo  # nosec B105
 FILMS = {"Colours and tones": "colours.mp4", "Into the fractal": "zoom.mp4"}
 CORPORATIONS = {"Paid Pictures": ("PAID", "paid.example"), "Free Films": ("FREE", "free.example")}
 DATA = Path(__file__).parents[1] / "tests" / "data"

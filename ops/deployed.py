@@ -3,13 +3,18 @@
 Credentials, region and AWS_ENDPOINT_URL come from the places where the AWS tools look for them.
 """
 
+import contextlib
 import json
 import secrets
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 # Seconds: every execution environment reads the keys anew within ten minutes (vms.keys.STALE_AFTER); 30 s of margin.
 KNOWN_AFTER = 630.0
+# Seconds. The migrate function may run for 900; botocore's own 60 would give up, and its retries would invoke it again
+# while it still runs.
+MIGRATE_TIMEOUT = 960
 
 
 class DeployedError(Exception):
@@ -17,53 +22,78 @@ class DeployedError(Exception):
 
 
 def migrate(stack: str) -> str:
-    """Invoke the stack's migrate function; returns its answer, JSON with the names of the applied files.
+    """Invoke the stack's migrate function once; returns its answer, JSON with the names of the applied files.
 
     Raises:
-        DeployedError: a migration failed, or there is no such stack.
+        DeployedError: a migration failed, there is no such stack, or AWS cannot be asked.
     """
-    answer = _client("lambda").invoke(FunctionName=_output(stack, "MigrateFunctionName"), Qualifier="live")
-    payload: str = answer["Payload"].read().decode()
+    name = _output(stack, "MigrateFunctionName")
+    with _aws("lambda", read_timeout=MIGRATE_TIMEOUT, retries={"total_max_attempts": 1}) as client:
+        answer = client.invoke(FunctionName=name, Qualifier="live")
+        payload: str = answer["Payload"].read().decode()
     if answer.get("FunctionError"):
         raise DeployedError(json.loads(payload).get("errorMessage", payload))
     return payload
 
 
-def rotate_keys(stack: str, wait: float = KNOWN_AFTER) -> str:
+def rotate_keys(stack: str, wait: float = KNOWN_AFTER, show: Callable[[float, float], None] | None = None) -> str:
     """Sign tokens with a new key; returns its kid. The current key stays valid for the tokens that it signed.
 
     The new key is published first and signs `wait` seconds later, when every function knows it, so that no token is
-    refused. Older keys are dropped. Refresh tokens live for 28 days: a second rotation within 28 days logs out the
-    users who have not come back since the first.
+    refused. Meanwhile `show` is called every second with the seconds that have passed, and `wait`. Older keys are
+    dropped. Refresh tokens live for 28 days: a second rotation within 28 days logs out the users who have not come back
+    since the first.
 
     Raises:
-        DeployedError: there is no such stack.
+        DeployedError: there is no such stack, or AWS cannot be asked.
     """
-    client, arn = _client("secretsmanager"), _output(stack, "JwtKeysArn")
-    keys = json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
-    old = keys["current"]
-    kid = f"k{time.time_ns():x}"
-    known = {old: keys[old], kid: secrets.token_urlsafe(48)}
-    client.put_secret_value(SecretId=arn, SecretString=json.dumps({"current": old, **known}))
-    time.sleep(wait)
-    client.put_secret_value(SecretId=arn, SecretString=json.dumps({"current": kid, **known}))
+    arn = _output(stack, "JwtKeysArn")
+    with _aws("secretsmanager") as client:
+        keys = json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
+        old = keys["current"]
+        kid = f"k{time.time_ns():x}"
+        known = {old: keys[old], kid: secrets.token_urlsafe(48)}
+        client.put_secret_value(SecretId=arn, SecretString=json.dumps({"current": old, **known}))
+        _wait(wait, show)
+        client.put_secret_value(SecretId=arn, SecretString=json.dumps({"current": kid, **known}))
     return kid
 
 
-def _output(stack: str, name: str) -> str:
-    from botocore.exceptions import BotoCoreError, ClientError
+def _wait(seconds: float, show: Callable[[float, float], None] | None) -> None:
+    started = time.monotonic()
+    while (passed := time.monotonic() - started) < seconds:
+        if show is not None:
+            show(passed, seconds)
+        time.sleep(min(1.0, seconds - passed))
+    if show is not None:
+        show(seconds, seconds)
 
-    try:
-        (found,) = _client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-    except (BotoCoreError, ClientError) as failure:
-        raise DeployedError(str(failure)) from failure
+
+def _output(stack: str, name: str) -> str:
+    if not stack:
+        raise DeployedError("which stack? Say STACK=… to make")
+    with _aws("cloudformation") as client:
+        (found,) = client.describe_stacks(StackName=stack)["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
     if name not in outputs:
         raise DeployedError(f"the stack {stack} has no output {name}")
     return str(outputs[name])
 
 
-def _client(service: str) -> Any:
-    from botocore.session import get_session  # brings the whole of botocore along: not for `make run`
+@contextlib.contextmanager
+def _aws(service: str, **options: Any) -> Iterator[Any]:
+    """A client; what botocore raises within the block becomes `DeployedError`."""
+    from botocore import exceptions  # brings the whole of botocore along: not for `make run`
+    from botocore.config import Config
+    from botocore.session import get_session
 
-    return get_session().create_client(service)
+    try:
+        client = get_session().create_client(service, config=Config(**options))
+        with contextlib.closing(client):
+            yield client
+    except exceptions.NoRegionError:
+        raise DeployedError("no region is set: export AWS_REGION=…, or name a profile by AWS_PROFILE") from None
+    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
+        raise DeployedError("no credentials for AWS: log in with the AWS tools, or export AWS_PROFILE=…") from None
+    except (exceptions.BotoCoreError, exceptions.ClientError) as failure:
+        raise DeployedError(str(failure)) from failure
