@@ -118,7 +118,6 @@ def _film(runner: Runner, key: str, size: int) -> Film:
         said["AWS_REGION"],
         said["VIDEO_BUCKET"],
         runner.directory,
-        0,
     )
     status = storage.request("PUT", key, content).status
     assert status == 200, f"S3 answered {status}"
