@@ -126,6 +126,7 @@ def _read_head(response: http.client.HTTPResponse) -> tuple[Representation, Span
         try:
             size, span = int(whole), Span(int(first), int(last))
         except ValueError:
+            response.close()
             close()
             raise StorageFailed from None
     else:
@@ -205,6 +206,7 @@ def _send(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPRes
             response = _connection.getresponse()
             needed = {200: ("ETag", "Content-Length"), 206: ("ETag", "Content-Range")}.get(response.status, ())
             if any(name not in response.headers for name in needed):
+                response.close()
                 raise http.client.IncompleteRead(b"")  # http.client takes a head that was cut off for a whole one
         except TimeoutError:
             close()
