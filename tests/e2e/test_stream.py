@@ -253,6 +253,11 @@ def test_a_playback_url_plays_its_video_for_its_user_alone(acme: Company, http: 
     problem(http.get(path), 401, "unauthenticated")
 
 
+def test_behind_a_proxy_that_ends_tls_a_playback_url_is_https(acme: Company, film: int) -> None:
+    made = acme.guest.call("POST", f"/v1/videos/{film}/playback", headers={"X-Forwarded-Proto": "https"})
+    assert expect(made, 200)["url"].startswith("https://")
+
+
 @over_http
 def test_64_concurrent_streams_of_one_video_by_one_user_grant_ten_points_once(acme: Company, bucket: S3) -> None:
     viewer = add_member(acme.admin)
