@@ -103,6 +103,10 @@ test: $(DEV) $(RUNTIMES) ## Run all tests; what is skipped is printed with its r
 unit: $(DEV) ## Run the tests that need no server, in seconds
 	@exec $(PYTHON) -m pytest tests/unit
 
+.PHONY: fuzz
+fuzz: $(DEV) ## Send ten times as many random requests as `make test`, from a new SEED: make fuzz [SEED=…]
+	@exec $(PYTHON) -m pytest tests/e2e/test_oracle.py -s --fuzz=10 --seed=$(or $(SEED),$(shell echo $$RANDOM$$RANDOM))
+
 .PHONY: test-remote
 test-remote: $(DEV) ## Run the end-to-end tests against a service elsewhere: API_URL=https://… [ENV_FILE=.local/env]
 	@exec $(PYTHON) -m pytest tests/e2e --api-url="$(API_URL)" $(if $(ENV_FILE),--env-file="$(ENV_FILE)")
