@@ -105,7 +105,7 @@ unit: $(DEV) ## Run the tests that need no server, in seconds
 
 .PHONY: fuzz
 fuzz: $(DEV) ## Send ten times as many random requests as `make test`, from a new SEED: make fuzz [SEED=…]
-	@exec $(PYTHON) -m pytest tests/e2e/test_oracle.py -s --fuzz=10 --seed=$(or $(SEED),$(shell echo $$RANDOM$$RANDOM))
+	@exec $(PYTHON) -m pytest tests/e2e/test_oracle.py --fuzz=10 --seed=$(or $(SEED),$(shell echo $$RANDOM$$RANDOM))
 
 .PHONY: test-remote
 test-remote: $(DEV) ## Run the end-to-end tests against a service elsewhere: API_URL=https://… [ENV_FILE=.local/env]
