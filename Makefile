@@ -108,6 +108,10 @@ unit: $(DEV) ## Run the tests that need no server, in seconds
 test-deep: $(DEV) $(RUNTIMES) ## Run what takes minutes: more faults, more orders of requests, killed processes
 	@exec $(PYTHON) -m pytest -m deep
 
+.PHONY: fuzz
+fuzz: $(DEV) ## Send ten times as many random requests as `make test`, from a new SEED: make fuzz [SEED=…]
+	@exec $(PYTHON) -m pytest tests/e2e/test_oracle.py --fuzz=10 --seed=$(or $(SEED),$(shell echo $$RANDOM$$RANDOM))
+
 .PHONY: test-remote
 test-remote: $(DEV) ## Run the end-to-end tests against a service elsewhere: API_URL=https://… [ENV_FILE=.local/env]
 	@exec $(PYTHON) -m pytest tests/e2e --api-url="$(API_URL)" $(if $(ENV_FILE),--env-file="$(ENV_FILE)")

@@ -43,6 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--emulator", action="store_true", help="deploy to an emulator of AWS: `make test-emulator`")
     group.addoption("--emulator-endpoint", default="", help="the endpoint of one that runs; else one is started")
     group.addoption("--emulator-database", default="", help="an empty database that its functions reach")
+    group.addoption("--fuzz", type=int, default=1, help="so many times the random requests: `make fuzz`")
+    group.addoption("--seed", type=int, default=0, help="of the random requests; 0: the tests' own")
     group.addoption("--sam-local", action="store_true", help="run over sam local, in Docker: `make test-sam-local`")
 
 

@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custo
 import contextlib
 import json
 import queue
+import select
 import socket
 import threading
 import time
@@ -127,7 +128,10 @@ class Invocation:
     """Whether to keep the answer's bytes rather than only to count them."""
     reset_after: int | None = None
     """So many bytes of the answer are read; then the connection is reset."""
-    acknowledge: bool = True
+    stall_after: int | None = None
+    """So many bytes of the answer are read, and no more until the runtime closes the connection."""
+    acknowledge: threading.Event | None = None
+    """The answer is acknowledged when this is set, if there is one."""
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     posts: "queue.Queue[Post]" = field(default_factory=queue.Queue)
 
@@ -243,6 +247,9 @@ class RuntimeApi:
             framing = _Framing(post.headers.get("content-length"))
             framing.feed(post.body)
             while not framing.ended:
+                if invocation and invocation.stall_after is not None and post.size >= invocation.stall_after:
+                    self._until_closed(connection)
+                    return False
                 if invocation and invocation.reset_after is not None and post.size >= invocation.reset_after:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                     return False
@@ -251,12 +258,25 @@ class RuntimeApi:
                     return False
                 post.add(more)
                 framing.feed(more)
-            while invocation and not invocation.acknowledge and self._receive(connection):
-                pass
+            while invocation and invocation.acknowledge and not invocation.acknowledge.wait(0.05):
+                if self._over.is_set() or self._closed(connection):
+                    return False
             connection.sendall(ACCEPTED)
         finally:
             post.end()
         return post.headers.get("connection") != "close"
+
+    def _until_closed(self, connection: socket.socket) -> None:
+        """Without reading, which would let the runtime go on."""
+        while not self._over.is_set() and not self._closed(connection):
+            time.sleep(0.01)
+
+    @staticmethod
+    def _closed(connection: socket.socket) -> bool:
+        """Whether the runtime has closed or reset the connection, whatever is left to read."""
+        poll = select.poll()
+        poll.register(connection, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def _receive(self, connection: socket.socket) -> bytes:
         """Some bytes; none when the runtime has closed the connection, or when the test is over."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from vms.domain import answers, corporations, sessions
+from vms.domain import answers, corporations, sessions, streams
 from vms.observability import count, logger, metrics
 from vms.settings import settings
 
@@ -15,11 +15,12 @@ settings()  # a missing setting stops the function here
 @logger.inject_lambda_context
 @metrics.log_metrics
 def lambda_handler(_event: Mapping[str, Any], _context: LambdaContext) -> dict[str, int]:
-    """Turn expired PAID corporations FREE, and purge ended sessions and kept answers. Idempotent; answers the counts."""
+    """Turn expired PAID corporations FREE, and purge ended sessions, leases and kept answers. Idempotent."""
     done = {
         "plans_expired": corporations.expire_plans(),
         "sessions_purged": sessions.purge(),
         "answers_purged": answers.purge(),
+        "leases_purged": streams.purge(),
     }
     count("PlansExpired", done["plans_expired"])
     logger.info("plans expired", extra=done)

@@ -5,15 +5,15 @@ This function does without Powertools' resolver and without pydantic: its start 
 
 import time
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
-from vms import auth, ranges, responses, storage, streaming
+from vms import auth, requested, responses, storage, streaming
 from vms.auth import Caller, Who
-from vms.domain import videos, views
-from vms.errors import Internal, Invalid, PreconditionFailed, Problem, RangeNotSatisfiable, StorageFailed, TooLarge
+from vms.domain import streams, videos, views
+from vms.errors import Internal, Invalid, Problem, StorageFailed
 from vms.keys import signing_key
 from vms.observability import authenticated, begin, count, emit, logger, observe, refused
-from vms.ranges import Selection
 from vms.representation import describe
 from vms.responses import Streamed
 from vms.settings import settings, stream_settings
@@ -21,7 +21,7 @@ from vms.settings import settings, stream_settings
 if not settings().jwt_keys.startswith("arn:"):
     signing_key()  # a broken local key set stops the function now, not its first caller
 if not stream_settings().buffered and streaming.running_in_lambda():
-    streaming.install()
+    streaming.install(stream_settings().stall_seconds)
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
@@ -31,19 +31,22 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     try:
         response = respond(event, context.get_remaining_time_in_millis() / 1000)
     except Exception as failure:  # noqa: BLE001 - the last resort: the caller gets 500, the log gets the rest
-        problem = as_problem(failure)
-        refused(problem.status, problem.type)
-        response = responses.problem(problem, request_id, body=event["httpMethod"] != "HEAD")
+        response = refuse(failure, request_id, head=event["httpMethod"] == "HEAD")
     observe(event, response.status, started)
     return responses.buffered(response, request_id) if stream_settings().buffered else response
 
 
-def as_problem(failure: Exception) -> Problem:
+def refuse(failure: Exception, request_id: str, *, head: bool) -> Streamed:
     """What the caller is told of a failure."""
     if isinstance(failure, Problem):
-        return failure
-    logger.exception("unforeseen failure", exc_info=failure)
-    return Internal()
+        problem = failure
+    elif isinstance(failure, storage.Broken):
+        problem = StorageFailed()  # nothing has left yet: the caller can still be told
+    else:
+        logger.exception("unforeseen failure", exc_info=failure)
+        problem = Internal()
+    refused(problem.status, problem.type)
+    return responses.problem(problem, request_id, body=not head)
 
 
 def respond(event: dict[str, Any], seconds: float) -> Streamed:
@@ -51,60 +54,39 @@ def respond(event: dict[str, Any], seconds: float) -> Streamed:
 
     Raises:
         Problem: any of the tree, by the rules of the contract.
+        Broken: S3 broke off before a byte left.
     """
     fields = read_fields(event)
     video_id = read_id(event["pathParameters"]["video_id"])
     caller, slices = authenticate(fields, event.get("queryStringParameters") or {}, video_id)
     authenticated(caller.user_id)
     source = videos.find_source(caller, video_id)
-    head = event["httpMethod"] == "HEAD"
-    config = stream_settings()
-    selection, answer = fetch(source.key, fields, config.slice_bytes if slices else config.range_limit, head=head)
-    try:
-        refuse(selection, answer)
-        headers = describe(answer.found, source.key, selection.status, selection.span)
-        if head or selection.span is None:
-            answer.close()
-            return Streamed(selection.status, headers)
-        response = Streamed(selection.status, headers, counted(answer.chunks(), event), seconds=seconds)
+    config, head = stream_settings(), event["httpMethod"] == "HEAD"
+    limit = config.slice_bytes if slices else config.range_limit
+    selection, answer = requested.fetch(source.key, fields, limit, config.whole_limit, head=head)
+    span = selection.span
+    headers = describe(answer.found, source.key, selection.status, span)
+    if head or span is None:
+        return Streamed(selection.status, headers)
+    with ExitStack() as held:  # let go of when the response ends, however it ends
+        held.callback(answer.close)
+        if (
+            config.streams_per_user and span.length > config.slice_bytes
+        ):  # what is smaller holds a function only briefly
+            lease = streams.acquire(caller, config.streams_per_user, seconds)
+            held.callback(streams.release, caller, lease)
+        chunks = counted(answer.chunks(), event)
+        held.callback(chunks.close)
+        response = Streamed(selection.status, headers, chunks, seconds=seconds)
         response.begin(whole=config.buffered)
         if not source.granted and views.grant(caller, video_id):
             count("Views")
             count("PointsGranted", views.POINTS)
-    except storage.Broken:
-        raise StorageFailed from None  # nothing has left yet: the caller can still be told
-    except BaseException:
-        answer.close()
-        raise
+        response.held = held.pop_all()
     return response
 
 
-def fetch(key: str, fields: Mapping[str, str], slice_: int, *, head: bool) -> tuple[Selection, storage.Answer]:
-    """What to answer, and S3's answer with those bytes. One request to S3, unless validators or size must be known first."""
-    at_once, asked = ranges.ask(fields, slice_)
-    try:
-        answer = storage.get(key, asked) if at_once and not head else storage.head(key)
-    except storage.Unsatisfiable:
-        answer = storage.head(key)
-    selection = ranges.select(fields, answer.found, slice_, stream_settings().whole_limit, time.time())
-    if head or selection.span in {None, answer.span}:
-        return selection, answer
-    answer.close()
-    return selection, storage.get_span(answer, selection.span)
-
-
-def refuse(selection: Selection, answer: storage.Answer) -> None:
-    """Raise the problem that a selection stands for, if it does."""
-    match selection.status:
-        case 412:
-            raise PreconditionFailed
-        case 413:
-            raise TooLarge("This file is too large to be sent whole: ask for it by Range.")
-        case 416:
-            raise RangeNotSatisfiable(answer.found.size)
-
-
-def counted(chunks: Generator[bytes], event: dict[str, Any]) -> Iterator[bytes]:
+def counted(chunks: Iterator[bytes], event: dict[str, Any]) -> Generator[bytes]:
     """The chunks; when they end, however they end, the bytes that were taken are counted."""
     taken = 0
     try:
@@ -112,7 +94,6 @@ def counted(chunks: Generator[bytes], event: dict[str, Any]) -> Iterator[bytes]:
             yield chunk
             taken += len(chunk)
     finally:
-        chunks.close()
         if taken:
             count("BytesStreamed", taken)
             emit(event)

@@ -1,15 +1,65 @@
-"""Films in the service's bucket."""
+"""Films in the service's bucket, and the processes that stream them."""
 
+import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 from local.s3 import S3
 from tests.e2e.clients import unique
+from tests.environment import of_child
+from tests.service import Service
 
 FILM = (Path(__file__).parents[1] / "data" / "colours.mp4").read_bytes()
+
+# What ffmpeg can make, by name. Where a film's index is decides how a player reads it.
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "index-first.mp4": ("-c:v", "libx264", "-c:a", "aac", "-movflags", "+faststart"),
+    "index-last.mp4": ("-c:v", "libx264", "-c:a", "aac"),
+    "fragmented.mp4": ("-c:v", "libx264", "-c:a", "aac", "-movflags", "+frag_keyframe+empty_moov"),
+    "film.webm": ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus"),
+    "film.mkv": ("-c:v", "libx264", "-c:a", "aac"),
+}
+
+
+def make(path: Path) -> Path:
+    """Write a film of 20 seconds, of the kind of its name, larger than two slices: noise hardly compresses."""
+    pictures = "nullsrc=size=320x240:rate=15:duration=20,geq=random(1)*255:128:128"
+    inputs = ("-f", "lavfi", "-i", pictures, "-f", "lavfi", "-i", "sine=frequency=440:duration=20")
+    options = ("-b:v", "6M", "-preset", "ultrafast", "-g", "30", "-pix_fmt", "yuv420p")
+    command = ("ffmpeg", "-v", "error", *inputs, *KINDS[path.name], *options, str(path))
+    subprocess.run(command, env=of_child(), stdin=subprocess.DEVNULL, timeout=120, check=True)
+    return path
 
 
 def put(bucket: S3, body: bytes, key: str | None = None) -> str:
     key = key or f"tests/{unique('object')}.mp4"
     assert bucket.request("PUT", quote(key, safe="/-._~"), body, content_type="video/mp4").status == 200
     return key
+
+
+def bucket_of(service: Service) -> S3:
+    """The bucket that the service's environment names."""
+    found = service.environment
+    return S3(
+        found["AWS_ENDPOINT_URL_S3"],
+        found["AWS_ACCESS_KEY_ID"],
+        found["AWS_SECRET_ACCESS_KEY"],
+        found["AWS_REGION"],
+        found["VIDEO_BUCKET"],
+        Path(),
+    )
+
+
+def workers(service: Service) -> Iterator[int]:
+    """The process ids of the runner's stream workers, where this machine shows its processes."""
+    for status in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            environment = status.read_bytes()
+        except OSError:
+            continue
+        if (
+            b"functions/stream\0" in environment  # LAMBDA_TASK_ROOT
+            and service.environment["DATABASE_URL"].encode() in environment
+        ):
+            yield int(status.parent.name)

@@ -1,4 +1,4 @@
-"""A real browser plays a film through its playback URL, seeks to the middle, and reaches the end."""
+"""A real browser plays films through their playback URLs, seeks in them and reaches their end, in a page of ours and as a page of its own."""
 
 import contextlib
 import html
@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 
 from local.s3 import S3
 from tests.e2e.clients import Company, add_member, expect
-from tests.e2e.films import FILM, put
+from tests.e2e.films import FILM, make, put
 from tests.environment import of_child
 from tests.service import Service
 
@@ -28,28 +28,37 @@ pytestmark = pytest.mark.transports("over_http")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 PLAYER = Path(__file__).with_name("player.html")
+PAGE = Path(__file__).with_name("page.html")
 
 
 class Page:
-    """Serves one page on loopback and keeps what it tells."""
+    """Serves one page on loopback and keeps what it tells; /opened answers as `opened` does, whose script the page may then see."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, opened: str = "") -> None:
         told: queue.Queue[dict[str, Any]] = queue.Queue()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._answer(text.encode())
+                if self.path == "/opened":
+                    asked = {"Range": self.headers["Range"]} if self.headers["Range"] else {}
+                    film = httpx.get(opened, headers=asked, timeout=30, trust_env=False)
+                    self._answer(film.content, film.status_code, film.headers)
+                else:
+                    self._answer(text.encode(), 200, {"Content-Type": "text/html; charset=utf-8"})
 
             def do_POST(self) -> None:
                 told.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self._answer(b"")
+                self._answer(b"", 200, {})
 
-            def _answer(self, body: bytes) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", "text/html; charset=utf-8")
+            def _answer(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+                self.send_response(status)
+                for name, value in headers.items():
+                    if name.lower() not in {"content-length", "connection", "date", "transfer-encoding"}:
+                        self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(ConnectionError):  # a player closes what it does not need
+                    self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
                 """Say nothing: the page's URL holds a token."""
@@ -98,29 +107,53 @@ def browsing(url: str, profile: Path) -> Iterator[None]:
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
 
 
+@pytest.fixture(scope="module")
+def long_film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """More than two slices, so that slices have to be asked for."""
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed")
+    film = make(tmp_path_factory.mktemp("films") / "index-first.mp4")
+    assert film.stat().st_size > 12 * 1024 * 1024
+    return film.read_bytes()
+
+
 @needs_browser
-def test_a_browser_plays_a_film_seeks_to_its_middle_and_reaches_its_end(
-    acme: Company, bucket: S3, tmp_path: Path
+@pytest.mark.parametrize("slices", [False, True])
+def test_a_browser_plays_a_film_seeks_seven_times_and_reaches_its_end(
+    acme: Company, bucket: S3, tmp_path: Path, long_film: bytes, slices: bool
 ) -> None:
     viewer = add_member(acme.admin)
-    video = acme.video(file_path=put(bucket, FILM))
-    url = expect(viewer.call("POST", f"/v1/videos/{video}/playback"), 200)["url"]
+    video = acme.video(file_path=put(bucket, long_film))
+    url = expect(viewer.call("POST", f"/v1/videos/{video}/playback", {"slices": slices}), 200)["url"]
     page = Page(PLAYER.read_text("utf-8").replace("FILM_URL", url))
-    seen: dict[str, dict[str, Any]] = {}
+    seen: list[dict[str, Any]] = []
     try:
         with browsing(page.url, tmp_path / "profile"):
-            while "ended" not in seen:
-                told = page.told.get(timeout=90)
-                seen[told["event"]] = told
-                assert set(seen) <= {"playing", "seeked", "ended"}, told
+            while not seen or seen[-1]["event"] != "ended":
+                seen.append(page.told.get(timeout=90))
+                assert seen[-1]["event"] in {"playing", "seeked", "ended"}, seen[-1]
     finally:
         page.stop()
-    duration = seen["ended"]["duration"]
+    duration = seen[-1]["duration"]
     assert duration > 1
-    assert seen["playing"]["size"][0] > 0
-    assert abs(seen["seeked"]["at"] - duration / 2) < 0.5
-    assert abs(seen["ended"]["at"] - duration) < 0.5
+    assert seen[0]["event"] == "playing"
+    assert seen[0]["size"][0] > 0
+    reached = [told["at"] / duration for told in seen if told["event"] == "seeked"]
+    assert reached == pytest.approx([0.5, 0.1, 0.9, 0.3, 0.7, 0.2, 0.6], abs=0.05)
+    assert abs(seen[-1]["at"] - duration) < 0.5
     assert viewer.me()["point"] == 10
+
+
+@needs_browser
+def test_a_playback_url_that_is_opened_as_a_page_plays(acme: Company, bucket: S3, tmp_path: Path) -> None:
+    video = acme.video(file_path=put(bucket, FILM))
+    url = expect(acme.guest.call("POST", f"/v1/videos/{video}/playback"), 200)["url"]
+    page = Page(PAGE.read_text("utf-8"), opened=url)
+    try:
+        with browsing(page.url, tmp_path / "profile"):
+            assert page.told.get(timeout=90)["event"] == "playing"
+    finally:
+        page.stop()
 
 
 @needs_browser

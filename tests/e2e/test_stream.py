@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 
 from local.s3 import S3
 from tests.e2e.clients import Company, Person, add_member, expect, found_company, problem, unique
-from tests.e2e.films import FILM, put
+from tests.e2e.films import FILM, put, workers
 from tests.service import Service
 
 MIB = 1024 * 1024
@@ -254,6 +253,11 @@ def test_a_playback_url_plays_its_video_for_its_user_alone(acme: Company, http: 
     problem(http.get(path), 401, "unauthenticated")
 
 
+def test_behind_a_proxy_that_ends_tls_a_playback_url_is_https(acme: Company, film: int) -> None:
+    made = acme.guest.call("POST", f"/v1/videos/{film}/playback", headers={"X-Forwarded-Proto": "https"})
+    assert expect(made, 200)["url"].startswith("https://")
+
+
 @over_http
 def test_64_concurrent_streams_of_one_video_by_one_user_grant_ten_points_once(acme: Company, bucket: S3) -> None:
     viewer = add_member(acme.admin)
@@ -279,20 +283,6 @@ def test_32_users_by_32_videos_at_once_lose_no_point(http: httpx.Client, bucket:
     for viewer in viewers:
         logs = expect(viewer.get(f"/v1/view-logs/{viewer.id}?limit=100"), 200)["items"]
         assert viewer.me()["point"] == 320 == sum(log["point"] for log in logs)
-
-
-def workers(service: Service) -> Iterator[int]:
-    """The process ids of the runner's stream workers, where this machine shows its processes."""
-    for status in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            environment = status.read_bytes()
-        except OSError:
-            continue
-        if (
-            b"functions/stream\0" in environment  # LAMBDA_TASK_ROOT
-            and service.environment["DATABASE_URL"].encode() in environment
-        ):
-            yield int(status.parent.name)
 
 
 def memory(pid: int, name: str) -> int:

@@ -2,5 +2,5 @@
 
 from vms import streaming
 
-streaming.install()
+streaming.install(stall_seconds=2.0)
 raise ValueError("at init")

@@ -10,7 +10,7 @@ from vms.errors import Conflict, RangeNotSatisfiable
 from vms.responses import Streamed
 
 if streaming.running_in_lambda():
-    streaming.install()
+    streaming.install(stall_seconds=2.0)
 
 BLOCK = bytes(range(256)) * 1024
 

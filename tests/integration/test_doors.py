@@ -50,7 +50,7 @@ def test_each_event_file_is_answered_by_its_function(acme: Company, path: Path) 
     event = with_token(json.loads(path.read_text("utf-8")), acme.admin.tokens["access_token"])
     answer = load(path.stem).lambda_handler(event, context())
     if path.stem == "plan_expiry":
-        assert set(answer) == {"plans_expired", "sessions_purged", "answers_purged"}
+        assert set(answer) == {"plans_expired", "sessions_purged", "answers_purged", "leases_purged"}
     elif path.stem == "migrate":
         assert answer == {"applied": []}
     elif path.stem == "stream":

@@ -5,6 +5,7 @@ In this process, for coverage, awslambdaric's own handling of an event runs, and
 
 import base64
 import json
+import queue
 import socket
 import threading
 import time
@@ -36,7 +37,7 @@ def this_process() -> Iterator[ThisProcess]:
         patch.setattr(lambda_runtime_client, "runtime_client", PlainClient(api.address))
         for name in ("marshaller", "post_invocation_result"):
             patch.setattr(base, name, getattr(base, name))  # to be put back, whatever `install` sets
-        streaming.install()
+        streaming.install(stall_seconds=2.0)
         runtime = ThisProcess(api, streaming_handler.handler)
         yield runtime
         for thread in runtime.threads:
@@ -298,14 +299,42 @@ def test_the_deadline_ends_a_stream_half_a_second_early(
     assert post.payload == b"x" * 10  # up to 2.5 seconds
 
 
-def test_a_stream_that_is_not_acknowledged_is_not_waited_for(
-    this_process: ThisProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_the_next_event_is_asked_for_only_when_the_platform_has_let_go_of_the_stream(worker: Worker) -> None:
+    let_go = threading.Event()
+    invocation = worker.invoke({"chunks": ["x"]}, acknowledge=let_go)
+    invocation.post().wait_for(b"\r\n0\r\n\r\n")
+    following = worker.invoke({"chunks": ["next"]})
+    with pytest.raises(queue.Empty):
+        following.posts.get(timeout=0.5)
+    let_go.set()
+    assert following.answer().payload == b"next"
+
+
+def test_an_acknowledgement_is_waited_for_until_the_deadline() -> None:
+    sender, receiver = socket.socketpair()
+    with sender, receiver:
+        receiver.sendall(b"HTTP/1.1 202 Accepted\r\n\r\n")
+        streaming._wait_for_acknowledgement(sender, time.monotonic() + 600)
+        assert (sender.gettimeout() or 0) > 500
+
+
+def test_a_stream_that_is_never_acknowledged_is_let_go_at_the_deadline(
+    this_process: ThisProcess, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(streaming, "ACKNOWLEDGED_WITHIN", 0.05)
-    invocation = this_process.invoke({"chunks": ["x"]}, acknowledge=False)
+    event = {"chunks": ["x"], "seconds": 0.8, "closed": str(tmp_path / "closed")}
+    invocation = this_process.invoke(event, acknowledge=threading.Event())
     assert invocation.answer().payload == b"x"
     this_process.threads[-1].join(PATIENCE)
     assert "did not acknowledge" in caplog.text
+    assert (tmp_path / "closed").exists()
+
+
+def test_a_stream_that_nobody_reads_is_cut_and_the_next_event_served(runtime: Runtime, tmp_path: Path) -> None:
+    event = {"blocks": 1_000_000, "closed": str(tmp_path / "closed")}
+    post = runtime.invoke(event, stall_after=MIB).answer()
+    assert not post.body.endswith(b"\r\n0\r\n\r\n")
+    assert appears(tmp_path / "closed")
+    assert lives_on(runtime)
 
 
 def test_without_a_runtime_api_the_source_is_closed(this_process: ThisProcess) -> None:
@@ -337,8 +366,7 @@ def test_a_chunk_of_which_the_system_took_a_part_is_sent_on_to_its_end() -> None
     thread = threading.Thread(target=receive)
     with receiver:
         with sender:
-            sender.settimeout(PATIENCE)  # such a socket takes what fits, as one does that a signal interrupts
             thread.start()
-            streaming._send_chunk(sender, chunk)
+            streaming._send(sender, (b"head", b"", chunk, b"\r\n"), PATIENCE, time.monotonic() + PATIENCE)
         thread.join(PATIENCE)
-    assert bytes(received) == b"800000\r\n" + chunk + b"\r\n"
+    assert bytes(received) == b"head" + chunk + b"\r\n"

@@ -16,6 +16,7 @@
      ├── Invalid              422
      │    └── IdempotencyKeyReused
      ├── TooManyAttempts      429
+     ├── TooManyStreams       429
      ├── Internal             500
      ├── StorageFailed        502
      └── Unavailable          503
@@ -190,6 +191,18 @@ class TooManyAttempts(Problem):
         super().__init__(
             f"Too many failed attempts. Try again in {seconds} seconds.", headers={"Retry-After": str(seconds)}
         )
+
+
+class TooManyStreams(Problem):
+    """The user has as many large streams at the same time as it may have (STREAMS_PER_USER)."""
+
+    status = 429
+    type = "urn:vms:error:too-many-streams"
+    title = "Too many streams"
+    detail = "You have too many streams at the same time. End one, or try again shortly."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "5"})
 
 
 class StorageFailed(Problem):

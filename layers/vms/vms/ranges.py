@@ -88,9 +88,9 @@ def parse(header: str | None) -> tuple[Wanted, ...]:
         found = _SPEC.fullmatch(text)
         if found is None:
             return ()
-        first, last, suffix = (_number(digits) for digits in found.groups())
-        if first is not None and last is not None and last < first:
+        if found[1] and found[2] and _order(found[2]) < _order(found[1]):
             return ()  # invalid, not unsatisfiable (section 14.1.1)
+        first, last, suffix = (_number(digits) for digits in found.groups())
         wanted.append(Wanted(first or 0, last, suffix))
     return tuple(wanted)
 
@@ -142,6 +142,12 @@ def _tags(header: str) -> list[str]:
         tags.append(found[1])
         position = found.end()
     return tags if not header[position:].strip(" \t,") else []
+
+
+def _order(digits: str) -> tuple[int, str]:
+    """What sorts numbers of any length as numbers."""
+    significant = digits.lstrip("0")
+    return len(significant), significant
 
 
 def _number(digits: str | None) -> int | None:

@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from vms.errors import PROBLEM_JSON, Problem, TooLarge
@@ -24,16 +25,17 @@ class Streamed:
     An opaque object on purpose: tracers that walk a handler's return value would consume a bare generator.
     """
 
-    __slots__ = ("chunks", "deadline", "first", "headers", "status")
+    __slots__ = ("chunks", "deadline", "first", "headers", "held", "status")
 
     def __init__(
         self, status: int, headers: Headers, chunks: Iterator[bytes] | None = None, *, seconds: float = 840.0
     ) -> None:
-        """Hold a response; `seconds` is what the function has left to send it."""
+        """Hold a response; `seconds` is what the function has left to send it. What is pushed to `held` is let go by `close`."""
         self.status = status
         self.headers = headers
         self.chunks = chunks if chunks is not None else iter(())
         self.first: bytes | None = None
+        self.held = ExitStack()
         self.deadline = time.monotonic() + seconds - BEFORE_DEADLINE
 
     def begin(self, *, whole: bool = False) -> None:
@@ -55,10 +57,11 @@ class Streamed:
         return data
 
     def close(self) -> None:
-        """Stop making chunks, and let go of what they come from."""
+        """Stop making chunks, and let go of what they come from and of what is held. Whoever sends a response calls it at its end."""
         close = getattr(self.chunks, "close", None)
         if close is not None:
             close()
+        self.held.close()
 
 
 def problem(failure: Problem, request_id: str, *, body: bool = True) -> Streamed:

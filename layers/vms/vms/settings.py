@@ -129,6 +129,8 @@ STREAM_MAX_BYTES = Setting("STREAM_MAX_BYTES", _number(int, 0, 2**40), 0, "strea
     "largest file sent without a Range, 413 above it; 0: any. 190 MiB in `template.yaml`, below the limit of AWS")
 STREAM_STALL_SECONDS = Setting("STREAM_STALL_SECONDS", _number(float, 1.0, 900.0), 60.0, "stream",
     "a stream is cut when its client has read nothing for so long")
+STREAMS_PER_USER = Setting("STREAMS_PER_USER", _number(int, 0, 10_000), 16, "stream",
+    "most streams of a user at the same time, 429 above it; those of a slice or less do not count; 0: any")
 S3_CONNECT_TIMEOUT_SECONDS = Setting("S3_CONNECT_TIMEOUT_SECONDS", _S3_SECONDS, 2.0, "stream", "connect to S3")
 S3_FIRST_BYTE_TIMEOUT_SECONDS = Setting("S3_FIRST_BYTE_TIMEOUT_SECONDS", _S3_SECONDS, 5.0, "stream",
     "wait for S3 to answer")
@@ -162,7 +164,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """What the stream function reads besides. Sizes are bytes, durations seconds; `max_bytes` 0 means no limit."""
+    """What the stream function reads besides. Sizes are bytes, durations seconds; 0 in `max_bytes` and `streams_per_user` means no limit."""
 
     bucket: str
     endpoint_url: str
@@ -170,6 +172,7 @@ class StreamSettings:
     slice_bytes: int
     max_bytes: int
     stall_seconds: float
+    streams_per_user: int
     connect_timeout: float
     first_byte_timeout: float
     idle_timeout: float
@@ -221,6 +224,7 @@ def read_stream(environment: Mapping[str, str]) -> StreamSettings:
         slice_bytes=min(slice_bytes, most),
         max_bytes=STREAM_MAX_BYTES.read(environment),
         stall_seconds=STREAM_STALL_SECONDS.read(environment),
+        streams_per_user=STREAMS_PER_USER.read(environment),
         connect_timeout=S3_CONNECT_TIMEOUT_SECONDS.read(environment),
         first_byte_timeout=S3_FIRST_BYTE_TIMEOUT_SECONDS.read(environment),
         idle_timeout=S3_IDLE_TIMEOUT_SECONDS.read(environment),

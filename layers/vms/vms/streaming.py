@@ -11,15 +11,20 @@ import json
 import logging
 import os
 import socket
+import struct
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from vms.responses import Streamed
 
 CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 DELIMITER = b"\0" * 8
-# The platform acknowledges a whole response at once; it is not waited for longer than this (seconds).
-ACKNOWLEDGED_WITHIN = 5.0
+# The kernel holds no more than about twice as many bytes (socket(7)): with more, a client that reads slowly would look stalled, because
+# a send goes on only when a third of the buffer has left. It also bounds what the responses of many workers hold.
+SEND_BUFFER = 256 * 1024
+# SO_LINGER of zero seconds: close() drops what has not left, and the other side notices at once.
+RESET = struct.pack("ii", 1, 0)
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +33,15 @@ class DeadlineError(Exception):
     """The function's time is up in the middle of a stream."""
 
 
-def install() -> None:
-    """Make the runtime client of this process stream what a handler returns as `Streamed`; everything else goes its usual way."""
+class StalledError(Exception):
+    """The client has read nothing for so long that its stream is given up."""
+
+
+def install(stall_seconds: float) -> None:
+    """Make the runtime client of this process stream what a handler returns as `Streamed`; everything else goes its usual way.
+
+    A stream is cut when not a byte of it could be sent for `stall_seconds`.
+    """
     from awslambdaric import lambda_runtime_client
     from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
 
@@ -54,11 +66,12 @@ def install() -> None:
     def post_invocation_result(client: Any, invoke_id: str, result: object, *more: Any, **named: Any) -> None:
         if isinstance(result, Streamed):
             # The content type comes first, then, since awslambdaric 4.0.2, an id to be echoed.
-            _send(
+            echoed = named.get("invocation_id") or (more[1] if len(more) > 1 else None)
+            _post(
                 client.lambda_runtime_address,
-                invoke_id,
+                _head(client.lambda_runtime_address, invoke_id, echoed),
                 result,
-                named.get("invocation_id") or (more[1] if len(more) > 1 else None),
+                stall_seconds,
             )
         else:
             post(client, invoke_id, result, *more, **named)
@@ -72,25 +85,92 @@ def running_in_lambda() -> bool:
     return "AWS_LAMBDA_RUNTIME_API" in os.environ
 
 
-def _send(address: str, invoke_id: str, response: Streamed, invocation_id: str | None) -> None:
+def _post(address: str, head: bytes, response: Streamed, stall_seconds: float) -> None:
     """Post one response, chunk by chunk, over a connection of its own; a raw socket spares importing http.client."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host, int(port))) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.sendall(_head(address, invoke_id, invocation_id))
-            _send_chunk(connection, response.prelude() + DELIMITER)
-            trailers = _send_body(connection, response)
-            connection.sendall(b"0\r\n" + trailers + b"\r\n")
-            connection.settimeout(ACKNOWLEDGED_WITHIN)
-            connection.recv(4096)  # the acknowledgement, whose text says nothing more
-    except TimeoutError:
-        logger.warning("the Runtime API did not acknowledge the stream")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            try:
+                _send_all(connection, response, head, stall_seconds)
+            except StalledError:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                logger.warning(
+                    "the stream is cut: nothing could be sent for %g s, or until the deadline", stall_seconds
+                )
+                return
+            _wait_for_acknowledgement(connection, response.deadline)
     except OSError as failure:
         # The client has left, or the platform has given up on this response: there is nobody to tell, and the runtime lives on.
         logger.info("the stream was cut off by its reader: %s", type(failure).__name__)
     finally:
         response.close()
+
+
+def _send_all(connection: socket.socket, response: Streamed, head: bytes, stall_seconds: float) -> None:
+    """Send head, prelude, every chunk and the trailers, which name what went wrong if anything did.
+
+    Raises:
+        OSError: the reader is gone.
+        StalledError: nothing could be sent for `stall_seconds`, or until the deadline.
+    """
+
+    def send(*parts: bytes) -> None:
+        _send(connection, parts, stall_seconds, response.deadline)
+
+    send(head, *_chunk(response.prelude() + DELIMITER))
+    piece, trailers = response.first, b""
+    while piece and not trailers:
+        send(*_chunk(piece))
+        try:
+            piece = next((more for more in response.chunks if more), None)
+        except Exception as failure:
+            logger.exception("the stream broke off")
+            trailers = _trailers(failure)
+        else:
+            if piece and time.monotonic() > response.deadline:
+                logger.warning("the stream is cut off: the function's time is up")
+                trailers = _trailers(DeadlineError("the function's time is up"))
+    send(b"0\r\n", trailers, b"\r\n")
+
+
+def _send(connection: socket.socket, parts: Sequence[bytes], stall_seconds: float, deadline: float) -> None:
+    """Send the parts, in one system call if the system takes them at once. Raises as `_send_all` does."""
+    left = [memoryview(part) for part in parts if part]
+    while left:
+        connection.settimeout(_at_least(min(stall_seconds, deadline - time.monotonic())))
+        try:
+            sent = connection.sendmsg(left)
+        except TimeoutError:
+            raise StalledError from None
+        while left and sent >= len(left[0]):
+            sent -= len(left.pop(0))
+        if left:
+            left[0] = left[0][sent:]
+
+
+def _wait_for_acknowledgement(connection: socket.socket, deadline: float) -> None:
+    """Wait until the platform has the whole response, which ends this invocation.
+
+    The platform buffers what its client reads slowly, and acknowledges only when that has left too. To ask for the next event before is
+    refused with 403, and ends this process. So it is waited for until the deadline; that the buffer drains cannot be seen from here.
+    """
+    connection.settimeout(_at_least(deadline - time.monotonic()))
+    try:
+        connection.recv(4096)  # its text says nothing more
+    except TimeoutError:
+        logger.warning("the Runtime API did not acknowledge the stream")
+
+
+def _at_least(seconds: float) -> float:
+    """A time-out of that long; one of zero would mean not to wait at all, and a negative one is an error."""
+    return max(seconds, 0.1)
+
+
+def _chunk(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """One chunk of the chunked coding; never one of no bytes, which would end the body."""
+    return b"%x\r\n" % len(data), data, b"\r\n"
 
 
 def _head(address: str, invoke_id: str, invocation_id: str | None) -> bytes:
@@ -106,30 +186,6 @@ def _head(address: str, invoke_id: str, invocation_id: str | None) -> bytes:
     if invocation_id:
         lines.append(f"Lambda-Runtime-Invocation-Id: {invocation_id}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
-
-
-def _send_body(connection: socket.socket, response: Streamed) -> bytes:
-    """Send every chunk; returns the trailers, which name what went wrong if anything did. Raises `OSError` when the reader is gone."""
-    chunk = response.first
-    while chunk:
-        _send_chunk(connection, chunk)
-        try:
-            chunk = next((more for more in response.chunks if more), None)
-        except Exception as failure:
-            logger.exception("the stream broke off")
-            return _trailers(failure)
-        if chunk and time.monotonic() > response.deadline:
-            logger.warning("the stream is cut off: the function's time is up")
-            return _trailers(DeadlineError("the function's time is up"))
-    return b""
-
-
-def _send_chunk(connection: socket.socket, chunk: bytes) -> None:
-    """One chunk of the chunked coding, in one system call; never one of no bytes, which would end the body."""
-    parts = (b"%x\r\n" % len(chunk), chunk, b"\r\n")
-    sent = connection.sendmsg(parts)
-    if sent < sum(map(len, parts)):  # a signal came in between
-        connection.sendall(b"".join(parts)[sent:])
 
 
 def _trailers(failure: Exception) -> bytes:
