@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -152,8 +152,11 @@ class Service(RuleBasedStateMachine):
     @initialize()
     def two_companies(self) -> None:
         self.stage.own.execute("TRUNCATE corporation CASCADE")
-        for plan in (PLANS[0], PLANS[1]):
+        for number, plan in enumerate((PLANS[0], PLANS[1])):
             self.sign_up(plan)
+            for _ in range(2):
+                self.add_video(number)
+            self.delete_video(number, 0)
 
     @precondition(lambda self: len(self.companies) < MOST_COMPANIES)
     @rule(plan=st.sampled_from(PLANS))
@@ -318,7 +321,8 @@ class Service(RuleBasedStateMachine):
     @rule(pick=PICK, which=PICK)
     def restore_video(self, pick: int, which: int) -> None:
         admin = self.admin(pick)
-        if video := self.own_video(admin, which):
+        gone = [video for video in admin.company.videos if video.deleted]
+        if video := gone[which % len(gone)] if gone and which % 4 else self.own_video(admin, which):
             paid = admin.company.plan[0] == "PAID" and admin.company.plan[1] != PAST
             answer = admin.person.call("PUT", f"/v1/videos/{video.id}/restore")
             expect(answer, 404 if not video.deleted else 200 if paid else 403)
@@ -440,6 +444,7 @@ def test_any_order_of_requests_keeps_the_promises(stage: Stage, examples: int) -
             stateful_step_count=40,
             derandomize=True,
             deadline=None,
+            phases=(Phase.generate, Phase.shrink),
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
