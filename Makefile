@@ -65,6 +65,16 @@ $(EMULATOR)/.installed: tests/emulator/requirements.txt $(DEV)
 	@$(call install,$(EMULATOR),--require-hashes -r tests/emulator/requirements.txt)
 	@touch $@
 
+# What reads the OpenAPI document and the .http files in tests. They are skipped where this is not installed.
+DOCUMENT_TOOLS := .document-tools
+$(DOCUMENT_TOOLS)/.installed: tests/document_tools/requirements.txt tests/document_tools/package.json $(DEV)
+	@echo "Installing the generators and linters of the OpenAPI document (once, under a minute) ..."
+	@$(PYTHON) -m venv --clear $(DOCUMENT_TOOLS)/python
+	@$(call install,$(DOCUMENT_TOOLS)/python,--require-hashes -r tests/document_tools/requirements.txt)
+	@cp tests/document_tools/package.json $(DOCUMENT_TOOLS)/
+	@npm install --prefix $(DOCUMENT_TOOLS) --silent --no-fund --no-audit --no-package-lock
+	@touch $@
+
 # Older releases of Lambda's runtime client. Where they cannot be installed (no wheel, no network), their tests are
 # skipped.
 RUNTIMES := $(VENV)/.runtimes
@@ -114,6 +124,13 @@ test-emulator: $(DEV) $(EMULATOR)/.installed ## Deploy to an emulator of AWS (EM
 .PHONY: test-sam-local
 test-sam-local: $(DEV) ## Run the end-to-end tests over sam local
 	@exec $(PYTHON) -m pytest tests/sam_local --sam-local
+
+.PHONY: fuzz
+fuzz: $(DEV) ## Fuzz the service by its OpenAPI document, with a fresh seed (FUZZ='--seed 1 --examples 50')
+	@exec $(PYTHON) -m tests.fuzz.document $(FUZZ)
+
+.PHONY: document-tools
+document-tools: $(DOCUMENT_TOOLS)/.installed ## Install generators, linters and httpyac with npm; then their tests run too
 
 .PHONY: check
 check: $(DEV) $(RUNTIMES) secrets ## Formatting, lint, types, spelling, secrets, the template, all tests with coverage
@@ -190,3 +207,4 @@ lock: $(DEV) ## Resolve pyproject.toml's groups into the lock and its two subset
 	$(COMPILE) pyproject.toml -c requirements.lock -o layers/dependencies/requirements.txt
 	$(COMPILE) pyproject.toml --group local -c requirements.lock -o local/requirements.txt
 	$(COMPILE) --group emulator -o tests/emulator/requirements.txt
+	$(COMPILE) --group document -o tests/document_tools/requirements.txt

@@ -7,7 +7,6 @@ is not up to date.
 import importlib.util
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -91,9 +90,8 @@ def document() -> dict[str, Any]:
 
 
 def text() -> str:
-    """The document as it is committed; characters of patterns that an editor would not show are escaped."""
-    plain = json.dumps(document(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-    return re.sub(r"[\U00010000-\U0010ffff]", lambda found: json.dumps(found[0])[1:-1], plain)
+    """The document as it is committed."""
+    return json.dumps(document(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def _arguments() -> dict[str, Any]:

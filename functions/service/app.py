@@ -17,9 +17,13 @@ _PAGE = """<!DOCTYPE html>
 <body><div id="swagger-ui"></div><script>{js}</script><script>
 const here = new URL(window.location.href);
 const openapi = here.pathname.replace(/\\/docs\\/*$/, "/openapi.json");
+// Not to try out: their answers are this page itself, the document that it shows, or a film.
+const shownElsewhere = ["get /", "get /docs", "get /openapi.json", "get /v1/videos/stream/{{video_id}}"];
+const isTriedOut = () => (state, path, method) => !shownElsewhere.includes(`${{method}} ${{path}}`);
 SwaggerUIBundle({{
   url: openapi, dom_id: "#swagger-ui", deepLinking: true, persistAuthorization: true, validatorUrl: null,
   presets: [SwaggerUIBundle.presets.apis], layout: "BaseLayout",
+  plugins: [{{ statePlugins: {{ spec: {{ wrapSelectors: {{ allowTryItOutFor: isTriedOut }} }} }} }}],
 }});
 </script></body></html>
 """

@@ -45,7 +45,11 @@ class UserChange(
     json_schema_extra={
         "examples": [{"role": "admin"}, {"password": "a better password", "current_password": "demo-password"}],
         "minProperties": 1,
-        "not": {"required": ["current_password"], "maxProperties": 1},
+        "not": {
+            "properties": {"current_password": {"type": "string"}},
+            "required": ["current_password"],
+            "maxProperties": 1,
+        },
     },
 ):
     """A new password, a new role, or both; whoever changes its own password sends `current_password` along, which alone changes nothing."""

@@ -205,7 +205,7 @@ class _ValidateRequest(OpenAPIRequestValidationMiddleware):
         data = _decoded(raw) if event.is_base64_encoded else raw.encode("utf-8", "surrogatepass")
         if len(data) > MAX_BODY_BYTES:
             raise TooLarge
-        if not data.strip():
+        if not data:
             return None
         try:
             body = json.loads(data.decode(), parse_constant=_refuse_constant)

@@ -14,15 +14,17 @@ from vms.canonical import opaque
 from vms.pages import FIRST, Slice, read_cursor
 from vms.passwords import MAX_BYTES, MIN_CHARACTERS
 
-# Sets of characters, for the checks below and for the patterns of the document, which are regular expressions of ECMA-262 with its flag u.
+# Sets of characters, for the checks below and for the patterns of the document, which are regular expressions of ECMA-262.
 _CONTROL = r"\u0000-\u001f\u007f-\u009f"
 # Unicode's categories control, format, private use, line and paragraph separator, but for the zero width (non-)joiner, which scripts and
-# emoji are written with.
+# emoji are written with. Those past U+FFFF are checked, and in no pattern: JavaScript's engine without its flag u would not read it.
 _INVISIBLE = (
     rf"{_CONTROL}\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u180e\u200b\u200e-\u200f\u2028-\u202e\u2060-\u2064"
     r"\u2066-\u206f\ue000-\uf8ff\ufeff\ufff9-\ufffb"
-    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
-    "\U000f0000-\U0010ffff"
+)
+INVISIBLE_PAST_FFFF = re.compile(
+    r"[\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+    r"\U000f0000-\U0010ffff]"
 )
 _JOINERS = r"\u200c\u200d"
 _SPACES = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
@@ -59,7 +61,7 @@ def _text(value: str) -> str:
 def _name(most: int) -> Callable[[str], str]:
     def check(value: str) -> str:
         text = unicodedata.normalize("NFC", _text(value))
-        if not _NAME.fullmatch(text):
+        if not _NAME.fullmatch(text) or INVISIBLE_PAST_FFFF.search(text):
             raise ValueError("must not have invisible characters")
         if len(text) > most:
             raise ValueError(f"must have at most {most} characters")
@@ -69,7 +71,7 @@ def _name(most: int) -> Callable[[str], str]:
 
 
 def _email(value: str) -> str:
-    if not _EMAIL.fullmatch(value):
+    if not _EMAIL.fullmatch(value) or INVISIBLE_PAST_FFFF.search(value):
         raise ValueError("must be an e-mail address")
     return value
 
@@ -130,7 +132,7 @@ def _number(value: object) -> object:
 
 
 # Names and passwords are measured in Unicode NFC, which a schema cannot say: the bounds below are for the document.
-_IN_NFC = "Measured, and kept, in Unicode's form NFC. Spaces at its ends are then cut off."
+_IN_NFC = "Measured, and kept, in Unicode's form NFC. Spaces at its ends are then cut off. No invisible characters."
 CorporationName = Annotated[
     str, _says(minLength=1, maxLength=100, pattern=NAME_PATTERN, description=_IN_NFC), AfterValidator(_name(100))
 ]
