@@ -17,13 +17,14 @@ from vms.passwords import MAX_BYTES, MIN_CHARACTERS
 # Sets of characters, for the checks below and for the patterns of the document, which are regular expressions of ECMA-262.
 _CONTROL = r"\u0000-\u001f\u007f-\u009f"
 # Unicode's categories control, format, private use, line and paragraph separator, but for the zero width (non-)joiner, which scripts and
-# emoji are written with. Those past U+FFFF are checked, and in no pattern: JavaScript's engine without its flag u would not read it.
+# emoji are written with. Those past U+FFFF, and lone surrogates, are checked, and in no
+# pattern: JavaScript's engine without its flag u would not read it.
 _INVISIBLE = (
     rf"{_CONTROL}\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u180e\u200b\u200e-\u200f\u2028-\u202e\u2060-\u2064"
     r"\u2066-\u206f\ue000-\uf8ff\ufeff\ufff9-\ufffb"
 )
 INVISIBLE_PAST_FFFF = re.compile(
-    r"[\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+    r"[\ud800-\udfff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
     r"\U000f0000-\U0010ffff]"
 )
 _JOINERS = r"\u200c\u200d"
