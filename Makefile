@@ -66,6 +66,16 @@ $(EMULATOR)/.installed: tests/emulator/requirements.txt $(DEV)
 	@$(call install,$(EMULATOR),--require-hashes -r tests/emulator/requirements.txt)
 	@touch $@
 
+# What reads the OpenAPI document and the .http files in tests. They are skipped where this is not installed.
+DOCUMENT_TOOLS := .document-tools
+$(DOCUMENT_TOOLS)/.installed: tests/document_tools/requirements.txt tests/document_tools/package.json $(DEV)
+	@echo "Installing the generators and linters of the OpenAPI document (once, under a minute) ..."
+	@$(PYTHON) -m venv --clear $(DOCUMENT_TOOLS)/python
+	@$(call install,$(DOCUMENT_TOOLS)/python,--require-hashes -r tests/document_tools/requirements.txt)
+	@cp tests/document_tools/package.json $(DOCUMENT_TOOLS)/
+	@npm install --prefix $(DOCUMENT_TOOLS) --silent --no-fund --no-audit --no-package-lock
+	@touch $@
+
 # Older releases of Lambda's runtime client. Where they cannot be installed (no wheel, no network), their tests are
 # skipped.
 RUNTIMES := $(VENV)/.runtimes
@@ -108,10 +118,6 @@ unit: $(DEV) ## Run the tests that need no server, in seconds
 test-deep: $(DEV) $(RUNTIMES) ## Run what takes minutes: more faults, more orders of requests, killed processes
 	@exec $(PYTHON) -m pytest -m deep
 
-.PHONY: fuzz
-fuzz: $(DEV) ## Send ten times as many random requests as `make test`, from a new SEED: make fuzz [SEED=…]
-	@exec $(PYTHON) -m pytest tests/e2e/test_oracle.py --fuzz=10 --seed=$(or $(SEED),$(shell echo $$RANDOM$$RANDOM))
-
 .PHONY: test-remote
 test-remote: $(DEV) ## Run the end-to-end tests against a service elsewhere: API_URL=https://… [ENV_FILE=.local/env]
 	@exec $(PYTHON) -m pytest tests/e2e --api-url="$(API_URL)" $(if $(ENV_FILE),--env-file="$(ENV_FILE)")
@@ -124,6 +130,14 @@ test-emulator: $(DEV) $(EMULATOR)/.installed ## Deploy to an emulator of AWS (EM
 .PHONY: test-sam-local
 test-sam-local: $(DEV) ## Run the end-to-end tests over sam local
 	@exec $(PYTHON) -m pytest tests/sam_local --sam-local
+
+.PHONY: fuzz
+fuzz: $(DEV) ## Fuzz the service by its OpenAPI document and the stream by RFC 9110, with a fresh SEED
+	@$(PYTHON) -m tests.fuzz.document $(if $(SEED),--seed $(SEED))
+	@$(PYTHON) -m pytest tests/e2e/test_oracle.py --fuzz=10 --seed=$(or $(SEED),$(shell echo $$RANDOM$$RANDOM))
+
+.PHONY: document-tools
+document-tools: $(DOCUMENT_TOOLS)/.installed ## Install generators, linters and httpyac with npm; then their tests run too
 
 .PHONY: check
 check: $(DEV) $(RUNTIMES) secrets secrets-history audit ## Everything: format, lint, types, secrets, template, all tests
@@ -220,3 +234,4 @@ lock: $(DEV) ## Resolve pyproject.toml's groups into the lock and its two subset
 	$(COMPILE) pyproject.toml -c requirements.lock -o layers/dependencies/requirements.txt
 	$(COMPILE) pyproject.toml --group local -c requirements.lock -o local/requirements.txt
 	$(COMPILE) --group emulator -o tests/emulator/requirements.txt
+	$(COMPILE) --group document -o tests/document_tools/requirements.txt

@@ -62,8 +62,9 @@ def event(request: Request, route: Route, variables: Mapping[str, str], template
     body: str | None = None
     encoded = False
     if request.body:
-        encoded = _is_binary(folded.get("content-type", ""), template.binary_media_types)
-        body = base64.b64encode(request.body).decode() if encoded else request.body.decode("utf-8", "replace")
+        # What is no UTF-8 goes as base64, so that the function sees the bytes that were sent.
+        encoded = _is_binary(folded.get("content-type", ""), template.binary_media_types) or not _is_text(request.body)
+        body = base64.b64encode(request.body).decode() if encoded else request.body.decode()
     return {
         "resource": route.path,
         "path": request.path,
@@ -147,3 +148,11 @@ def _is_binary(content_type: str, binary: Sequence[str]) -> bool:
     return any(
         pattern in {"*/*", kind} or (pattern.endswith("/*") and kind.startswith(pattern[:-1])) for pattern in binary
     )
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from vms import idempotency
+from vms.pages import FIRST
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "functions" / "service" / "openapi.json"
@@ -21,8 +22,31 @@ STREAM = ROOT / "functions" / "stream" / "openapi.json"
 INFO = {
     "title": "Video management server",
     "version": "1.0.0",
-    "description": "Corporations, their members and their videos. Log in, press Authorize, and paste the access token.",
+    "description": "Corporations, their members and their videos. Log in, press Authorize, and paste the access token.\n\n"
+    "An error is a problem document (RFC 9457): `type` names it, `instance` is the id of the request. Times are RFC 3339 in UTC. A list comes "
+    "in pages, newest first: its `next_cursor` asks for the next one, and is null on the last. What belongs to another corporation answers 404, "
+    "as if it did not exist. Fields that a body does not know are refused with 422.",
+    "license": {"name": "MIT", "identifier": "MIT"},
 }
+BEARER = "An access token, as POST /v1/auth/login and /v1/auth/refresh give it."
+PLAYBACK = "A playback token, in the `url` that POST /v1/videos/{video}/playback gives to players, which cannot send an Authorization header."
+# By a route's `x-who`.
+WHO = {
+    "anonymous": "For anybody, without a token.",
+    "any": "For every member of the corporation.",
+    "admin": "For admins of the corporation.",
+    "admin, or self": "For admins of the corporation, and for the user itself.",
+}
+TEXT: dict[str, object] = {"type": "string"}
+# The headers of an answer by its status, beside those that every answer has.
+HEADERS: dict[str, dict[str, tuple[str, dict[str, object]]]] = {
+    "302": {"Location": ("The URL of the documentation.", TEXT)},
+    "401": {"WWW-Authenticate": ("`Bearer` (RFC 6750 section 3).", TEXT)},
+    "416": {"Content-Range": ("`bytes */SIZE`, SIZE being the file's bytes.", TEXT)},
+    "429": {"Retry-After": ("Seconds until the next try is heard.", {"type": "integer", "minimum": 0})},
+    "503": {"Retry-After": ("Seconds after which to try again.", {"type": "integer", "minimum": 0})},
+}
+NO_CONTENT = {"204", "302", "304"}
 
 IDEMPOTENCY_KEY = {
     "name": idempotency.HEADER,
@@ -55,31 +79,31 @@ def load(group: str) -> ModuleType:
 
 def document() -> dict[str, Any]:
     """The merged OpenAPI 3.1 document. Its server URL is relative, so that it is right under any stage or domain."""
+    bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": BEARER}
+    playback = {"type": "apiKey", "in": "query", "name": "token", "description": PLAYBACK}
     merged: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": INFO,
         "servers": [{"url": "."}],
+        "tags": [],
         "paths": {},
         "components": {
             "parameters": {"IdempotencyKey": IDEMPOTENCY_KEY},
             "schemas": {},
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {"bearer": bearer, "playback": playback},
         },
     }
     for path in sorted((ROOT / "functions").glob("*/app.py")):
-        if api := getattr(load(path.parent.name), "api", None):
-            part = json.loads(api.resolver.get_openapi_json_schema(**_arguments()))
-            for operations in part["paths"].values():
-                for operation in operations.values():
-                    operation["tags"] = [path.parent.name.replace("_", " ")]
-                    if operation.get("x-idempotent"):
-                        _say_idempotent(operation)
-            _merge(merged, part)
-    _merge(merged, json.loads(STREAM.read_text("utf-8")))
-    schemas = merged["components"]["schemas"]
-    for name in ("HTTPValidationError", "ValidationError", "ResponseValidationError"):
-        schemas.pop(name, None)  # Powertools' own error shapes: this service answers problem documents
-    return merged
+        module = load(path.parent.name)
+        if api := getattr(module, "api", None):
+            tag = path.parent.name.replace("_", " ")
+            merged["tags"].append({"name": tag, "description": (module.__doc__ or "").partition("\n\n")[0]})
+            _merge(merged, _clean(json.loads(api.resolver.get_openapi_json_schema(**_arguments()))), tag)
+    _merge(merged, json.loads(STREAM.read_text("utf-8")), "videos")
+    for path_item in merged["paths"].values():
+        for operation in path_item.values():
+            _complete(operation)
+    return _name_pages(merged)
 
 
 def _say_idempotent(operation: dict[str, Any]) -> None:
@@ -100,27 +124,72 @@ def text() -> str:
 
 
 def _arguments() -> dict[str, Any]:
-    return {
-        "title": INFO["title"],
-        "version": INFO["version"],
-        "security_schemes": _schemes(),
-        "openapi_version": "3.1.0",
-    }
+    return {"title": INFO["title"], "version": INFO["version"], "openapi_version": "3.1.0"}
 
 
-def _schemes() -> dict[str, Any]:
-    from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
-
-    return {"bearer": HTTPBearer(bearerFormat="JWT")}
-
-
-def _merge(merged: dict[str, Any], part: dict[str, Any]) -> None:
+def _merge(merged: dict[str, Any], part: dict[str, Any], tag: str) -> None:
     for path, operations in part["paths"].items():
+        for operation in operations.values():
+            operation["tags"] = [tag]
         merged["paths"].setdefault(path, {}).update(operations)
     for name, schema in part.get("components", {}).get("schemas", {}).items():
+        if name in {"HTTPValidationError", "ValidationError", "ResponseValidationError"}:
+            continue  # Powertools' own error shapes: this service answers problem documents
         known = merged["components"]["schemas"].setdefault(name, schema)
         if known != schema:
             raise ValueError(f"two functions mean different things by the schema {name}")
+
+
+def _clean(node: Any) -> Any:
+    """The same, without what pydantic and Powertools add of their own.
+
+    A title that repeats a field's name goes; `ge` and `le` of parameters get their names in JSON Schema; bounds are whole numbers again.
+    """
+    if isinstance(node, list):
+        return [_clean(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    names = {"ge": "minimum", "le": "maximum"}
+    cleaned = {names.get(key, key): _clean(value) for key, value in node.items()}
+    if cleaned.keys() & {"type", "anyOf", "$ref"} and isinstance(cleaned.get("title"), str):
+        del cleaned["title"]
+    for bound in ("minimum", "maximum"):
+        if isinstance(cleaned.get(bound), float):
+            cleaned[bound] = min(int(cleaned[bound]), FIRST)  # the largest id is no float: it came as 2^63
+    return cleaned
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    """Say of a route who may use it, its security, its answers' headers, and which answers have no body."""
+    who = WHO[operation["x-who"]]
+    operation["description"] = "\n\n".join(part for part in (operation.get("description"), who) if part)
+    operation.setdefault("security", [] if operation["x-who"] == "anonymous" else [{"bearer": []}])
+    if operation.get("x-idempotent"):
+        _say_idempotent(operation)
+    for parameter in operation.get("parameters", ()):
+        schema = parameter.get("schema", {})
+        schema.pop("description", None)
+        if "anyOf" in schema:  # a parameter that is not sent is no null
+            parameter["schema"] = {**schema.pop("anyOf")[0], **schema}
+    if body := operation.get("requestBody", {}).get("content", {}).get("application/json"):
+        body["schema"].pop("default", None)
+    for status, answer in operation["responses"].items():
+        if status in NO_CONTENT:
+            answer.pop("content", None)
+        for name, (description, schema) in HEADERS.get(status, {}).items():
+            header = {"description": description, "required": True, "schema": schema}
+            answer.setdefault("headers", {})[name] = header
+
+
+def _name_pages(merged: dict[str, Any]) -> dict[str, Any]:
+    """The document with names such as PageOfVideos for what is Page_Union_AdminVideo__Video__ to Powertools."""
+    text = json.dumps(merged)
+    for name in merged["components"]["schemas"]:
+        if name.startswith("Page_"):
+            item = name.rstrip("_").rpartition("_")[2]
+            text = text.replace(f'/{name}"', f'/PageOf{item}s"').replace(f'"{name}":', f'"PageOf{item}s":')
+    named: dict[str, Any] = json.loads(text)
+    return named
 
 
 if __name__ == "__main__":

@@ -11,20 +11,26 @@ from vms.schemas import Body, GivenEmail, GivenPassword, Token
 api = Api()
 
 
-class LogIn(Body):
+class LogIn(Body, json_schema_extra={"examples": [{"email": "admin@paid.example", "password": "demo-password"}]}):
     """An e-mail address, in any case, and its password."""
 
     email: GivenEmail
     password: GivenPassword
 
 
-class RefreshToken(Body):
+class RefreshToken(Body, json_schema_extra={"examples": [{"refresh_token": "the refresh_token that logging in gave"}]}):
     """A refresh token as a log-in or a refresh gave it."""
 
     refresh_token: Token
 
 
-@api.post("/v1/auth/login", who=Who.ANONYMOUS, summary="Log in", errors=(Unauthenticated, TooManyAttempts))
+@api.post(
+    "/v1/auth/login",
+    who=Who.ANONYMOUS,
+    summary="Log in",
+    errors=(Unauthenticated, TooManyAttempts),
+    description="An unknown address and a wrong password get the same answer. After ten failures, tries are refused for some minutes (429).",
+)
 def log_in(body: LogIn) -> TokenPair:
     try:
         return sessions.log_in(body.email, body.password, api.source_ip)
@@ -38,9 +44,10 @@ def log_in(body: LogIn) -> TokenPair:
     who=Who.ANONYMOUS,
     summary="Replace a refresh token",
     errors=(Unauthenticated,),
-    description="Each refresh token works once; a second use revokes all tokens that came of the same log-in.",
+    description="Each refresh token works once, and for some seconds after it a second time, for two tabs or a lost answer. "
+    "A later use revokes all tokens that came of the same log-in.",
 )
-def refresh(body: RefreshToken) -> TokenPair:
+def refresh_tokens(body: RefreshToken) -> TokenPair:
     return sessions.refresh(body.refresh_token)
 
 
@@ -56,7 +63,7 @@ def log_out(body: RefreshToken) -> None:
 
 
 @api.get("/v1/auth/me", who=Who.MEMBER, summary="Who am I")
-def me() -> User:
+def get_me() -> User:
     return users.me(api.caller)
 
 

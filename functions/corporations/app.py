@@ -15,7 +15,7 @@ from vms.schemas import (
     Limit,
     Password,
     PathId,
-    PathName,
+    PathText,
     Time,
     part,
 )
@@ -23,8 +23,26 @@ from vms.schemas import (
 api = Api()
 
 
-class SignUp(Body):
-    """A new corporation and its first admin."""
+class SignUp(
+    Body,
+    json_schema_extra={
+        "examples": [
+            {"name": "Paper Lanterns", "admin_email": "admin@lanterns.example", "admin_password": "a good password"},
+            {
+                "name": "Paper Boats",
+                "plan": "PAID",
+                "plan_expire_at": "2040-01-01T00:00:00Z",
+                "admin_email": "admin@boats.example",
+                "admin_password": "a good password",
+            },
+        ],
+        "not": {
+            "properties": {"plan": {"const": "FREE"}, "plan_expire_at": {"type": "string"}},
+            "required": ["plan_expire_at"],
+        },
+    },
+):
+    """A new corporation and its first admin. Only a PAID plan has an expiry."""
 
     name: CorporationName
     plan: Plan = "FREE"
@@ -33,8 +51,18 @@ class SignUp(Body):
     admin_password: Password
 
 
-class CorporationChange(Change):
-    """Only the fields sent change; FREE clears the expiry."""
+class CorporationChange(
+    Change,
+    json_schema_extra={
+        "examples": [{"name": "Paid Motion Pictures"}, {"plan": "PAID", "plan_expire_at": "2040-01-01T00:00:00Z"}],
+        "minProperties": 1,
+        "not": {
+            "properties": {"plan": {"const": "FREE"}, "plan_expire_at": {"type": "string"}},
+            "required": ["plan", "plan_expire_at"],
+        },
+    },
+):
+    """Only the fields sent change; at least one is sent. FREE clears the expiry, and an expiry for a FREE plan is refused with 422."""
 
     name: CorporationName = ABSENT
     plan: Plan = ABSENT
@@ -48,6 +76,8 @@ class CorporationChange(Change):
     status=201,
     errors=(Conflict, TooManyAttempts),
     idempotent=True,
+    description="Makes a corporation and its first admin, both or neither. 409 where the name, in any spelling that looks the same, "
+    "or the e-mail address is taken.",
 )
 def sign_up(body: SignUp) -> Corporation:
     return corporations.sign_up(
@@ -55,30 +85,44 @@ def sign_up(body: SignUp) -> Corporation:
     )
 
 
-@api.get("/v1/corporations", who=Who.MEMBER, summary="List one's own corporation")
-def browse(limit: Limit = 20, cursor: Cursor = None) -> Page[Corporation]:
+@api.get("/v1/corporations", who=Who.MEMBER, summary="List one's own corporation", description="A page of one.")
+def list_corporations(limit: Limit = 20, cursor: Cursor = None) -> Page[Corporation]:
     return corporations.browse(api.caller, part(limit, cursor))
 
 
 @api.get("/v1/corporations/id/<corporation_id>", who=Who.MEMBER, summary="Get one's own corporation by id")
-def get(corporation_id: PathId) -> Corporation:
+def get_corporation(corporation_id: PathId) -> Corporation:
     return corporations.get(api.caller, corporation_id)
 
 
-@api.get("/v1/corporations/<corporation>", who=Who.MEMBER, summary="Get one's own corporation by name")
-def get_by_name(corporation: PathName) -> Corporation:
+@api.get(
+    "/v1/corporations/<corporation>",
+    who=Who.MEMBER,
+    summary="Get one's own corporation by name",
+    description="The variable is the corporation's name, in any case, percent-encoded.",
+)
+def get_corporation_by_name(corporation: PathText) -> Corporation:
     return corporations.get_by_name(api.caller, corporation)
 
 
-@api.put("/v1/corporations/<corporation>", who=Who.ADMIN, summary="Change one's own corporation", errors=(Conflict,))
-def change(corporation: PathId, body: CorporationChange) -> Corporation:
+@api.put(
+    "/v1/corporations/<corporation>",
+    who=Who.ADMIN,
+    summary="Change one's own corporation",
+    errors=(Conflict,),
+    description="The variable is the corporation's id.",
+)
+def change_corporation(corporation: PathId, body: CorporationChange) -> Corporation:
     return corporations.change(api.caller, corporation, body.model_dump(exclude_unset=True))
 
 
 @api.delete(
-    "/v1/corporations/<corporation>", who=Who.ADMIN, summary="Delete one's own corporation, its users and its videos"
+    "/v1/corporations/<corporation>",
+    who=Who.ADMIN,
+    summary="Delete one's own corporation, its users and its videos",
+    description="The variable is the corporation's id. Every token of its users stops working at once.",
 )
-def delete(corporation: PathId) -> None:
+def delete_corporation(corporation: PathId) -> None:
     corporations.delete(api.caller, corporation)
 
 

@@ -18,9 +18,13 @@ _PAGE = """<!DOCTYPE html>
 <body><div id="swagger-ui"></div><script>{js}</script><script>
 const here = new URL(window.location.href);
 const openapi = here.pathname.replace(/\\/docs\\/*$/, "/openapi.json");
+// Not to try out: their answers are this page itself, the document that it shows, or a film.
+const shownElsewhere = ["get /", "get /docs", "get /openapi.json", "get /v1/videos/stream/{{video_id}}"];
+const isTriedOut = () => (state, path, method) => !shownElsewhere.includes(`${{method}} ${{path}}`);
 SwaggerUIBundle({{
   url: openapi, dom_id: "#swagger-ui", deepLinking: true, persistAuthorization: true, validatorUrl: null,
   presets: [SwaggerUIBundle.presets.apis], layout: "BaseLayout",
+  plugins: [{{ statePlugins: {{ spec: {{ wrapSelectors: {{ allowTryItOutFor: isTriedOut }} }} }} }}],
 }});
 </script></body></html>
 """
@@ -40,24 +44,24 @@ def _document() -> str:
 
 
 @api.get("/", who=Who.ANONYMOUS, summary="Go to the documentation", status=302)
-def root() -> Response[str]:
+def go_to_docs() -> Response[str]:
     return Response(302, headers={"Location": f"{api.base_url}/docs"}, body="")
 
 
-@api.get("/docs", who=Who.ANONYMOUS, summary="Read the documentation (Swagger UI)")
-def docs() -> Response[str]:
+@api.get("/docs", who=Who.ANONYMOUS, summary="Read the documentation (Swagger UI)", media="text/html")
+def read_docs() -> Response[str]:
     return Response(
         200, content_type="text/html; charset=utf-8", headers={"Cache-Control": "max-age=3600"}, body=_page()
     )
 
 
-@api.get("/openapi.json", who=Who.ANONYMOUS, summary="Get the OpenAPI document")
-def openapi() -> Response[str]:
+@api.get("/openapi.json", who=Who.ANONYMOUS, summary="Get the OpenAPI document", media="application/json")
+def get_document() -> Response[str]:
     return Response(200, content_type="application/json", body=_document())
 
 
 @api.get("/health", who=Who.ANONYMOUS, summary="Is the service up, its database included", errors=(Unavailable,))
-def health() -> dict[str, str]:
+def get_health() -> dict[str, str]:
     if not database.reachable():
         raise Unavailable
     return {"status": "ok"}

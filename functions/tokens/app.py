@@ -10,12 +10,17 @@ api = Api()
 
 
 @api.get("/v1/tokens/<user_id>", who=Who.ADMIN_OR_SELF, summary="List a user's sessions")
-def browse(user_id: PathId, limit: Limit = 20, cursor: Cursor = None) -> Page[Session]:
+def list_sessions(user_id: PathId, limit: Limit = 20, cursor: Cursor = None) -> Page[Session]:
     return sessions.browse(api.caller, user_id, part(limit, cursor))
 
 
-@api.delete("/v1/tokens/<user_id>", who=Who.ADMIN_OR_SELF, summary="Log a user out everywhere")
-def revoke_all(user_id: PathId) -> None:
+@api.delete(
+    "/v1/tokens/<user_id>",
+    who=Who.ADMIN_OR_SELF,
+    summary="Log a user out everywhere",
+    description="Revokes each refresh token and each playback URL of the user.",
+)
+def end_sessions(user_id: PathId) -> None:
     sessions.revoke_all(api.caller, user_id)
 
 

@@ -1,8 +1,8 @@
 """The members of one's corporation."""
 
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from vms.api import Api, Who
 from vms.domain import users
@@ -19,26 +19,40 @@ from vms.schemas import (
     GivenPassword,
     Limit,
     Password,
-    PathEmail,
     PathId,
+    PathText,
+    Zero,
     part,
 )
 
 api = Api()
 
 
-class NewUser(Body):
+class NewUser(
+    Body, json_schema_extra={"examples": [{"email": "new-guest@paid.example", "password": "a good password"}]}
+):
     """A new member. `corporation_id`, if sent, is the caller's own; `point` may be sent only as 0."""
 
     email: Email
     password: Password
     role: Role = "guest"
     corporation_id: BodyId | None = None
-    point: Annotated[int, Field(strict=True, ge=0, le=0)] = 0
+    point: Zero = 0
 
 
-class UserChange(Change):
-    """A new password, a new role, or both; whoever changes its own password sends the current one along."""
+class UserChange(
+    Change,
+    json_schema_extra={
+        "examples": [{"role": "admin"}, {"password": "a better password", "current_password": "demo-password"}],
+        "minProperties": 1,
+        "not": {
+            "properties": {"current_password": {"type": "string"}},
+            "required": ["current_password"],
+            "maxProperties": 1,
+        },
+    },
+):
+    """A new password, a new role, or both; whoever changes its own password sends `current_password` along, which alone changes nothing."""
 
     password: Password = ABSENT
     role: Role = ABSENT
@@ -51,23 +65,36 @@ class UserChange(Change):
         return self
 
 
-@api.post("/v1/users", who=Who.ADMIN, summary="Add a member", status=201, errors=(NotFound, Conflict), idempotent=True)
-def create(body: NewUser) -> User:
+@api.post(
+    "/v1/users",
+    who=Who.ADMIN,
+    summary="Add a member",
+    status=201,
+    errors=(NotFound, Conflict),
+    idempotent=True,
+    description="409 where a live user of the service has this e-mail address, in any case. 404 for another corporation's id.",
+)
+def create_user(body: NewUser) -> User:
     return users.create(api.caller, body.email, body.password, body.role, body.corporation_id, api.idempotency_key)
 
 
 @api.get("/v1/users", who=Who.ADMIN, summary="List the members")
-def browse(limit: Limit = 20, cursor: Cursor = None) -> Page[User]:
+def list_users(limit: Limit = 20, cursor: Cursor = None) -> Page[User]:
     return users.browse(api.caller, part(limit, cursor))
 
 
 @api.get("/v1/users/id/<user_id>", who=Who.ADMIN_OR_SELF, summary="Get a member by id")
-def get(user_id: PathId) -> User:
+def get_user(user_id: PathId) -> User:
     return users.get(api.caller, user_id)
 
 
-@api.get("/v1/users/<user>", who=Who.ADMIN_OR_SELF, summary="Get a member by e-mail address")
-def get_by_email(user: PathEmail) -> User:
+@api.get(
+    "/v1/users/<user>",
+    who=Who.ADMIN_OR_SELF,
+    summary="Get a member by e-mail address",
+    description="The variable is the e-mail address, in any case, percent-encoded.",
+)
+def get_user_by_email(user: PathText) -> User:
     return users.get_by_email(api.caller, user)
 
 
@@ -76,14 +103,21 @@ def get_by_email(user: PathEmail) -> User:
     who=Who.ADMIN_OR_SELF,
     summary="Change a member's password or role",
     errors=(Conflict, TooManyAttempts),
-    description="A new password revokes the user's sessions. Only an admin may change a role, and never the last admin's.",
+    description="The variable is the user's id. A new password revokes the user's sessions. Only an admin may change a role, and never the "
+    "last admin's (409). 422 where one's own password changes and `current_password` is missing or wrong; after ten wrong ones, 429.",
 )
-def change(user: PathId, body: UserChange) -> User:
+def change_user(user: PathId, body: UserChange) -> User:
     return users.change(api.caller, user, body.password, body.role, body.current_password)
 
 
-@api.delete("/v1/users/<user>", who=Who.ADMIN_OR_SELF, summary="Delete a member", errors=(Conflict,))
-def delete(user: PathId) -> None:
+@api.delete(
+    "/v1/users/<user>",
+    who=Who.ADMIN_OR_SELF,
+    summary="Delete a member",
+    errors=(Conflict,),
+    description="The variable is the user's id. The last admin stays (409).",
+)
+def delete_user(user: PathId) -> None:
     users.delete(api.caller, user)
 
 

@@ -10,7 +10,7 @@ from vms.schemas import Body, BodyId, Cursor, Limit, PathId, part
 api = Api()
 
 
-class NewViewLog(Body):
+class NewViewLog(Body, json_schema_extra={"examples": [{"video_id": 1}]}):
     """The video that the caller viewed."""
 
     video_id: BodyId
@@ -22,7 +22,7 @@ def has_viewed(user_id: PathId, video_id: PathId) -> bool:
 
 
 @api.get("/v1/view-logs/<user_id>", who=Who.ADMIN_OR_SELF, summary="List a user's view logs")
-def browse(user_id: PathId, limit: Limit = 20, cursor: Cursor = None) -> Page[ViewLog]:
+def list_view_logs(user_id: PathId, limit: Limit = 20, cursor: Cursor = None) -> Page[ViewLog]:
     return views.browse(api.caller, user_id, part(limit, cursor))
 
 
@@ -32,9 +32,10 @@ def browse(user_id: PathId, limit: Limit = 20, cursor: Cursor = None) -> Page[Vi
     summary="Log a view without points",
     status=201,
     errors=(NotFound,),
+    also={200: "The standing view log of this video"},
     description="201 with the new view log, or 200 with the standing one. Streaming the video later still grants its points, once.",
 )
-def log(body: NewViewLog) -> ViewLog:
+def log_view(body: NewViewLog) -> ViewLog:
     view_log, made = views.log(api.caller, body.video_id)
     return api.answer(view_log, 201 if made else 200)
 

@@ -156,18 +156,42 @@ def test_a_playback_url_that_is_opened_as_a_page_plays(acme: Company, bucket: S3
         page.stop()
 
 
-@needs_browser
-def test_a_browser_shows_the_documentation_of_every_route(service: Service, tmp_path: Path) -> None:
-    shown = subprocess.run(
-        command(tmp_path / "profile", "--virtual-time-budget=15000", "--dump-dom", f"{service.url}/docs"),
+TRY_OUT = 'class="btn try-out__btn'  # the button as an element: the page has its text in a script too
+
+
+def shown(url: str, tmp_path: Path) -> str:
+    """The page as Chromium has it after 15 s of its own time."""
+    return subprocess.run(
+        command(tmp_path / "profile", "--virtual-time-budget=15000", "--dump-dom", url),
         env=of_child(),
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     ).stdout
-    assert "Authorize" in shown
+
+
+@needs_browser
+def test_a_browser_shows_the_documentation_of_every_route(service: Service, tmp_path: Path) -> None:
+    page = shown(f"{service.url}/docs", tmp_path)
+    assert "Authorize" in page
     document = httpx.get(f"{service.url}/openapi.json", timeout=30).json()
     for operations in document["paths"].values():
         for operation in operations.values():
-            assert html.escape(operation["summary"], quote=False) in shown
+            assert html.escape(operation["summary"], quote=False) in page
+
+
+@needs_browser
+def test_the_documentation_offers_a_log_in_that_works_with_the_demo(service: Service, tmp_path: Path) -> None:
+    page = shown(f"{service.url}/docs#/auth/logIn", tmp_path)
+    assert TRY_OUT in page
+    assert "admin@paid.example" in page
+    assert "For anybody, without a token." in page
+
+
+@needs_browser
+@pytest.mark.parametrize("operation", ["service/goToDocs", "service/getDocument", "videos/streamVideo"])
+def test_an_answer_that_a_page_cannot_show_is_not_tried_out(service: Service, tmp_path: Path, operation: str) -> None:
+    page = shown(f"{service.url}/docs#/{operation}", tmp_path)
+    assert 'class="opblock-body' in page
+    assert TRY_OUT not in page

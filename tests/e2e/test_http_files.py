@@ -1,10 +1,12 @@
-"""Runs tests/http/*.http as the REST Client of VS Code does, request by request; a title's number is the status that must come.
+"""Runs tests/http/*.http as the REST Client of VS Code does, and by httpyac; a title's number is the status that must come.
 
 What of the format is read: `@name = value`, `{{name}}`, `{{$timestamp}}`, `# @name request`, `{{request.response.body.$.path}}`, `###`.
 """
 
 import json
 import re
+import shutil
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,14 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.environment import of_child
 from tests.in_process import routes
 from tests.service import Service
 
 pytestmark = pytest.mark.transports("over_http")
 
 FILES = sorted((Path(__file__).parents[1] / "http").glob("*.http"))
+HTTPYAC = Path(__file__).parents[2] / ".document-tools" / "node_modules" / ".bin" / "httpyac"
 _TITLE = re.compile(r"(.+) \((\d{3})\)")
 
 
@@ -81,6 +85,29 @@ def test_the_requests_of_a_file_are_answered_as_it_says(http: httpx.Client, serv
     session = Session(http)
     for block in re.split(r"^###", path.read_text("utf-8"), flags=re.MULTILINE):
         session.send(block)
+
+
+def test_the_files_pass_in_httpyac(service: Service, tmp_path: Path) -> None:
+    if not HTTPYAC.exists():
+        pytest.skip("httpyac is not installed: make document-tools")
+    if service.elsewhere:
+        pytest.skip("a service elsewhere: the demo data, which stream.http wants, is the local runner's")
+    shutil.copy(FILES[0].with_name(".httpyac.js"), tmp_path)
+    for path in FILES:
+        text = path.read_text("utf-8").replace("@host = http://localhost:3000", f"@host = {service.url}")
+        (tmp_path / path.name).write_text(text, "utf-8")
+    names = [path.name for path in FILES]
+    told = tmp_path / "told.json"  # a file: node does not wait until a pipe has taken all
+    with told.open("wb") as output:
+        command = [str(HTTPYAC), "send", *names, "--all", "--json"]
+        done = subprocess.run(command, cwd=tmp_path, env=of_child(), stdout=output, check=False)
+    assert done.returncode == 0, told.read_text("utf-8")[-4_000:]
+    sent = json.loads(told.read_text("utf-8"))["requests"]
+    assert {Path(request["fileName"]).name for request in sent} == set(names)
+    for request in sent:
+        described = _TITLE.fullmatch(request["title"])
+        assert described
+        assert request["response"]["statusCode"] == int(described[2]), request
 
 
 def test_there_is_a_file_for_each_resource_group() -> None:

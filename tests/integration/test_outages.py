@@ -16,7 +16,16 @@ from vms.errors import Unavailable
 
 pytestmark = pytest.mark.usefixtures("environment")
 
-TABLES = ("corporation", "user", "video", "video_view_log", "refresh_token", "login_attempt", "idempotency_key", "stream_lease")
+TABLES = (
+    "corporation",
+    "user",
+    "video",
+    "video_view_log",
+    "refresh_token",
+    "login_attempt",
+    "idempotency_key",
+    "stream_lease",
+)
 SECRET = "a row's secret"
 
 

@@ -28,7 +28,6 @@ from vms.errors import (
     Internal,
     Invalid,
     NotFound,
-    PlanRequired,
     Problem,
     TooLarge,
     Unauthenticated,
@@ -52,6 +51,8 @@ class Declared(TypedDict):
     """What a route declares of itself. `errors` are those of its own rule; `status` is that of success.
 
     An `idempotent` route hands `Api.idempotency_key` to its rule, so that a request with this header can be sent again.
+    `also` has further statuses of success with the same body, and what each means; `media` is the body's media type, if it is not JSON
+    of the handler's return type.
     """
 
     summary: str
@@ -59,6 +60,8 @@ class Declared(TypedDict):
     status: NotRequired[int]
     errors: NotRequired[Sequence[type[Problem]]]
     idempotent: NotRequired[bool]
+    also: NotRequired[Mapping[int, str]]
+    media: NotRequired[str]
 
 
 class Api:
@@ -96,20 +99,24 @@ class Api:
     ) -> Callable[[F], F]:
         """Declare a route: its method and path (`<name>` is a variable), who may use it, and what it may answer besides success.
 
-        The problems that follow from the rest need no mention: of a body, a path variable, the role, and those of every route.
+        The handler's name is the route's `operationId`, in camel case. The problems that follow from the rest need no mention: of a body,
+        a path variable, the role, and those of every route.
         """
         status, idempotent = declared.get("status", 200), declared.get("idempotent", False)
         self.who[method, path] = who
 
         def declare(handler: F) -> F:
-            known: list[type[Problem]] = [*declared.get("errors", ()), Internal, Unavailable, Invalid]
-            if "body" in signature(handler).parameters:
+            known: list[type[Problem]] = [*declared.get("errors", ()), Internal, Unavailable]
+            parameters = signature(handler).parameters
+            if parameters:
+                known += [Invalid]
+            if "body" in parameters:
                 known += [BadJson, TooLarge]
             if "<" in path:
                 known += [NotFound]
             if who is not Who.ANONYMOUS:
                 known += [Unauthenticated]
-            if who in {Who.ADMIN, Who.ADMIN_OR_SELF} and PlanRequired not in known:
+            if who in {Who.ADMIN, Who.ADMIN_OR_SELF}:
                 known += [Forbidden]
             register: Callable[[F], F] = self.resolver.route(
                 path,
@@ -117,9 +124,8 @@ class Api:
                 summary=declared["summary"],
                 description=declared.get("description"),
                 status_code=status,
-                responses=_documented(status, known),
-                operation_id=None,
-                security=[] if who is Who.ANONYMOUS else [{"bearer": []}],
+                responses=_documented(status, known, declared.get("also", {}), declared.get("media")),
+                operation_id=_camel_case(handler.__name__),
                 openapi_extensions={"x-who": who.value} | ({"x-idempotent": True} if idempotent else {}),
                 middlewares=[_gate(who), self._validate, *([_replay(status)] if idempotent else [])],
             )
@@ -230,7 +236,7 @@ class _ValidateRequest(OpenAPIRequestValidationMiddleware):
         data = _decoded(raw) if event.is_base64_encoded else raw.encode("utf-8", "surrogatepass")
         if len(data) > MAX_BODY_BYTES:
             raise TooLarge
-        if not data.strip():
+        if not data:
             return None
         if REPLACED in data:
             raise BadJson
@@ -276,11 +282,23 @@ def _field_problem(error: Mapping[str, Any]) -> tuple[str, str]:
     return field, str(error["msg"]).removeprefix("Value error, ")
 
 
-def _documented(status: int, known: Sequence[type[Problem]]) -> dict[int, Any]:
+def _camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)
+
+
+def _documented(
+    status: int, known: Sequence[type[Problem]], also: Mapping[int, str], media: str | None
+) -> dict[int, Any]:
     documented: dict[int, Any] = {status: {"description": HTTPStatus(status).phrase}}
-    for problem in known:
-        documented[problem.status] = {
-            "description": problem.title,
-            "content": {PROBLEM_JSON: {"model": ProblemDocument}},
-        }
+    for other, meaning in also.items():
+        documented[other] = {"description": meaning}
+    if media is not None:
+        kind = "object" if media == "application/json" else "string"
+        documented[status]["content"] = {media: {"schema": {"type": kind}}}
+    for problem in dict.fromkeys(known):
+        said = f"{problem.title} (`{problem.type}`)"
+        if problem.status in documented:
+            said = f"{documented[problem.status]['description']}, or: {said}"
+        documented[problem.status] = {"description": said, "content": {PROBLEM_JSON: {"model": ProblemDocument}}}
     return documented

@@ -14,44 +14,65 @@ from vms.canonical import opaque
 from vms.pages import FIRST, Slice, read_cursor
 from vms.passwords import MAX_BYTES, MIN_CHARACTERS
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# Unicode categories: control, format, lone surrogate, private use, line and paragraph separator.
-_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
-# Format characters that scripts and emoji are written with: zero width (non-)joiner. Those at an end of a name are refused with the rest.
-_JOINERS = {"\u200c", "\u200d"}
-_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})?")
+# Sets of characters, for the checks below and for the patterns of the document, which are regular expressions of ECMA-262.
+_CONTROL = r"\u0000-\u001f\u007f-\u009f"
+# Unicode's categories control, format, private use, line and paragraph separator, but for the zero width (non-)joiner, which scripts and
+# emoji are written with. Those past U+FFFF, and lone surrogates, are checked, and in no
+# pattern: JavaScript's engine without its flag u would not read it.
+_INVISIBLE = (
+    rf"{_CONTROL}\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u180e\u200b\u200e-\u200f\u2028-\u202e\u2060-\u2064"
+    r"\u2066-\u206f\ue000-\uf8ff\ufeff\ufff9-\ufffb"
+)
+INVISIBLE_PAST_FFFF = re.compile(
+    r"[\ud800-\udfff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+    r"\U000f0000-\U0010ffff]"
+)
+_JOINERS = r"\u200c\u200d"
+_SPACES = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_VISIBLE = rf"[^{_INVISIBLE}{_JOINERS}{_SPACES}]"
+_SEGMENT = rf"(?:[^./\\{_CONTROL}]|\.[^./\\{_CONTROL}]|\.\.[^/\\{_CONTROL}])[^/\\{_CONTROL}]*"
+
+TEXT_PATTERN = rf"^[^{_CONTROL}]+$"
+NAME_PATTERN = rf"^[{_SPACES}]*{_VISIBLE}(?:[^{_INVISIBLE}]*{_VISIBLE})?[{_SPACES}]*$"
+EMAIL_PATTERN = rf"^[^@{_INVISIBLE}{_SPACES}]+@[^@.{_INVISIBLE}{_SPACES}]+(?:\.[^@.{_INVISIBLE}{_SPACES}]+)+$"
+FILE_PATH_PATTERN = rf"^{_SEGMENT}(?:[/\\]+{_SEGMENT})*[/\\]*$"
+
+_HAS_CONTROL = re.compile(f"[{_CONTROL}]")
+_NAME = re.compile(NAME_PATTERN)
+_EMAIL = re.compile(EMAIL_PATTERN)
+_FILE_PATH = re.compile(FILE_PATH_PATTERN)
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_TIME = re.compile(r"[1-9]\d{3}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})?", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
 
-def _text(value: str) -> str:
-    """Text without what PostgreSQL or a log cannot take: control characters, lone surrogates."""
-    if _CONTROL.search(value):
+def _line(value: str) -> str:
+    """Text without what PostgreSQL or a log cannot take: control characters."""
+    if _HAS_CONTROL.search(value):
         raise ValueError("must not have control characters")
-    if not value.strip():
+    return value
+
+
+def _text(value: str) -> str:
+    if not _line(value).strip():
         raise ValueError("must not be blank")
     return value
 
 
 def _name(most: int) -> Callable[[str], str]:
     def check(value: str) -> str:
-        text = unicodedata.normalize("NFC", _text(value)).strip()
-        if _has_invisible(text) or text[0] in _JOINERS or text[-1] in _JOINERS:
+        text = unicodedata.normalize("NFC", _text(value))
+        if not _NAME.fullmatch(text) or INVISIBLE_PAST_FFFF.search(text):
             raise ValueError("must not have invisible characters")
         if len(text) > most:
             raise ValueError(f"must have at most {most} characters")
-        return text
+        return text.strip()
 
     return check
 
 
-def _has_invisible(text: str) -> bool:
-    return any(unicodedata.category(character) in _INVISIBLE and character not in _JOINERS for character in text)
-
-
 def _email(value: str) -> str:
-    if not _EMAIL.fullmatch(value) or _has_invisible(value):
+    if not _EMAIL.fullmatch(value) or INVISIBLE_PAST_FFFF.search(value):
         raise ValueError("must be an e-mail address")
     return value
 
@@ -70,9 +91,9 @@ def _password(value: str) -> str:
 def _key(value: str) -> str:
     if len(value.encode()) > 1024:
         raise ValueError("must have at most 1024 bytes in UTF-8")
-    if _SCHEME.match(value) and "//" in value:
+    if _URL.match(value):
         raise ValueError("must be a key in the project's bucket, not a URL")
-    if value.startswith(("/", "\\")) or {".", ".."} & set(re.split(r"[/\\]", value)):
+    if not _FILE_PATH.fullmatch(value):
         raise ValueError("must be a relative key without . or .. in it")
     return value
 
@@ -104,24 +125,75 @@ def _says(**schema: object) -> Any:
     return Field(json_schema_extra=schema)  # type: ignore[arg-type]  # any JSON
 
 
+def _number(value: object) -> object:
+    # JSON has one kind of number: 1.0 is an integer (JSON Schema Validation section 6.1.1), and neither true nor "1" is.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be an integer")  # noqa: TRY004 - pydantic takes a ValueError for a refusal, no TypeError
+    return value
+
+
 # Names and passwords are measured in Unicode NFC, which a schema cannot say: the bounds below are for the document.
-CorporationName = Annotated[str, _says(minLength=1, maxLength=100), AfterValidator(_name(100))]
-VideoName = Annotated[str, _says(minLength=1, maxLength=255), AfterValidator(_name(255))]
-Email = Annotated[str, Field(min_length=3, max_length=254), _says(format="email"), AfterValidator(_email)]
-Password = Annotated[str, _says(format="password", minLength=MIN_CHARACTERS), AfterValidator(_password)]
-GivenEmail = Annotated[str, Field(min_length=1, max_length=254), AfterValidator(_text)]
-GivenPassword = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={"format": "password"})]
-FilePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_text), AfterValidator(_key)]
-Time = Annotated[datetime, BeforeValidator(_time)]
+_IN_NFC = "Measured, and kept, in Unicode's form NFC. Spaces at its ends are then cut off. No invisible characters."
+CorporationName = Annotated[
+    str, _says(minLength=1, maxLength=100, pattern=NAME_PATTERN, description=_IN_NFC), AfterValidator(_name(100))
+]
+VideoName = Annotated[
+    str, _says(minLength=1, maxLength=255, pattern=NAME_PATTERN, description=_IN_NFC), AfterValidator(_name(255))
+]
+Email = Annotated[
+    str,
+    Field(max_length=254, description="An e-mail address; unique in any case among the live users of the service."),
+    _says(minLength=5, pattern=EMAIL_PATTERN),
+    AfterValidator(_email),
+]
+Password = Annotated[
+    str,
+    Field(description="At least 8 characters and at most 72 bytes in UTF-8, both measured in Unicode's form NFC."),
+    _says(format="password", minLength=MIN_CHARACTERS, maxLength=MAX_BYTES, pattern=r"^[^\u0000]*$"),
+    AfterValidator(_password),
+]
+GivenEmail = Annotated[
+    str,
+    Field(min_length=1, max_length=254, description="In any case."),
+    _says(pattern=TEXT_PATTERN),
+    AfterValidator(_line),
+]
+GivenPassword = Annotated[str, Field(min_length=1, max_length=1024), _says(format="password")]
+FilePath = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=1024,
+        description="A key of the project's bucket, at most 1024 bytes in UTF-8: relative, without `.` or `..` between its slashes, "
+        "not blank, no URL.",
+    ),
+    _says(pattern=FILE_PATH_PATTERN),
+    AfterValidator(_text),
+    AfterValidator(_key),
+]
+Time = Annotated[
+    datetime,
+    BeforeValidator(_time),
+    Field(description="RFC 3339, of the years 1000 to 9999. Without an offset it is taken as UTC."),
+    _says(pattern="^[1-9]"),
+]
 Token = Annotated[str, Field(min_length=1, max_length=4096)]
-BodyId = Annotated[int, Field(strict=True, ge=1, le=FIRST)]
+BodyId = Annotated[int, BeforeValidator(_number), Field(ge=1, le=FIRST)]
+Zero = Annotated[int, BeforeValidator(_number), Field(ge=0, le=0)]
 
 PathId = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=FIRST), Path()]
-PathName = Annotated[str, BeforeValidator(_decoded), AfterValidator(_text), Path()]
-PathEmail = Annotated[str, BeforeValidator(_decoded), AfterValidator(_text), Path()]
+PathText = Annotated[
+    str, BeforeValidator(_decoded), AfterValidator(_line), _says(minLength=1, pattern=TEXT_PATTERN), Path()
+]
 Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=100), Query(description="How many items at most.")]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
-Deleted = Annotated[bool, Query(description="List the deleted ones instead (admin).")]
+Cursor = Annotated[
+    str | None,
+    _says(minLength=1),
+    Query(
+        description="The `next_cursor` of the page before, as it came. It is opaque; any other text is refused with 422."
+    ),
+]
+Deleted = Annotated[bool, Query(description="List the deleted ones instead. For admins: 403 to a guest.")]
 
 
 class Body(BaseModel):
