@@ -5,7 +5,7 @@ import re
 from collections import deque
 
 from local.exchange import Exchange
-from local.http1 import HttpConnection
+from local.http1 import HIGH_WATER, LOW_WATER, HttpConnection
 
 # https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
@@ -32,6 +32,7 @@ class ClientConnection(HttpConnection):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._half_closed = False
+        self._empty: asyncio.Future[None] | None = None  # done when the write buffer is empty
         self.peer = ""
 
     async def serve(self, exchange: Exchange) -> None:
@@ -106,6 +107,16 @@ class ClientConnection(HttpConnection):
         self.transport.close()  # what is buffered still goes out first ...
         asyncio.get_running_loop().call_later(5, self.transport.abort)  # ... unless the client takes nothing any more
 
+    async def drained(self) -> None:
+        """Wait until the socket has taken all that was written. Cancelled when the client goes."""
+        if self.transport.is_closing():
+            return
+        self.transport.set_write_buffer_limits(0)  # `resume_writing` comes when the buffer is empty
+        if self.transport.get_write_buffer_size():
+            self._empty = asyncio.get_running_loop().create_future()
+            await self._empty
+        self.transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+
     def pause_writing(self) -> None:
         """asyncio: the client does not keep up, so neither may the source."""
         if self._current is not None and (source := self._current.source) is not None and not source.is_closing():
@@ -115,6 +126,8 @@ class ClientConnection(HttpConnection):
         """asyncio: the client takes bytes again."""
         if self._current is not None and (source := self._current.source) is not None and not source.is_closing():
             source.resume_reading()
+        if self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
 
     def eof_received(self) -> bool:
         """asyncio: the client will send no more. What it has asked for is still answered (RFC 9112 section 9.6)."""

@@ -85,14 +85,19 @@ class Exchange:
         if data:
             self._connection.transport.write(data)
 
-    def finish(self) -> None:
-        """The body is whole. If fewer bytes came than were announced, the client learns it by the cut connection."""
+    def finish(self) -> bool:
+        """End the body; False if fewer bytes came than were announced, after which only `cut` is right."""
         if self._left:
-            self.cut()
-        elif not self.done:
-            self.done, self.source = True, None
-            if self._chunked:
-                self._connection.transport.write(b"0\r\n\r\n")
+            return False
+        if self._chunked and not self.done:
+            self._connection.transport.write(b"0\r\n\r\n")
+        self.done = True
+        return True
+
+    async def taken(self) -> None:
+        """Wait until the client's socket has taken all that was sent."""
+        await self._connection.drained()
+        self.source = None
 
     def cut(self) -> None:
         """Break off so that the client notices: neither the announced length nor the last chunk is ever sent."""

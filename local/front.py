@@ -182,8 +182,12 @@ class Call:
         self._exchange.begin(status, self._with_id(headers), announced, stream.transport)
         error_type = await stream.relay(self._exchange.write)
         if error_type is not None:
+            stream.acknowledge()
             raise NotServedError("INTEGRATION_FAILURE", f"the stream broke off: {error_type}")
-        self._exchange.finish()
+        if not self._exchange.finish():
+            raise NotServedError("INTEGRATION_FAILURE", "the stream is shorter than announced")
+        await self._exchange.taken()
+        stream.acknowledge()
 
     def _refuse(self, status: int) -> None:
         """Answer what the function never sees."""

@@ -113,7 +113,7 @@ def _event_headers(request: Request) -> tuple[dict[str, str], dict[str, list[str
     multi: dict[str, list[str]] = {}
     spelled: dict[str, str] = {}
     forwarded = request.source_ip
-    port = "80"
+    scheme, port = "http", "80"
     for raw_name, raw_value in request.headers:
         name, value = raw_name.decode("latin-1"), raw_value.decode("utf-8", "replace")
         lowered = name.lower()
@@ -122,6 +122,8 @@ def _event_headers(request: Request) -> tuple[dict[str, str], dict[str, list[str
         if lowered == "x-forwarded-for":
             forwarded = f"{value}, {forwarded}"
             continue
+        if lowered == "x-forwarded-proto":  # of a TLS proxy before the runner
+            scheme = "https" if value.lower().startswith("https") else "http"
         if lowered == "host":
             name, port = "Host", value.rpartition(":")[2] if ":" in value else "80"
         name = spelled.setdefault(lowered, name)
@@ -131,7 +133,7 @@ def _event_headers(request: Request) -> tuple[dict[str, str], dict[str, list[str
         "X-Amzn-Trace-Id": request.trace_id,
         "X-Forwarded-For": forwarded,
         "X-Forwarded-Port": port,
-        "X-Forwarded-Proto": "http",
+        "X-Forwarded-Proto": scheme,
     }
     for name, value in added.items():
         name = spelled.get(name.lower(), name)  # noqa: PLW2901 - the client's spelling

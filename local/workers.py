@@ -134,9 +134,7 @@ class Worker:
         if not self.initialized:
             self.initialized = True
             self.init_ms = (time.perf_counter() - self._started_at) * 1000
-        if self.invocation is not None:
-            self.report(self.invocation)
-            self.invocation = None
+        self.invocation = None
         self._next = connection
         self.pool.ready(self)
 

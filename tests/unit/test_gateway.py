@@ -140,6 +140,15 @@ def test_a_proxys_forwarded_for_is_kept_before_the_peers_address() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sent", "scheme"),
+    [([], "http"), ([(b"x-forwarded-proto", b"https")], "https"), ([(b"X-Forwarded-Proto", b"gopher")], "http")],
+)
+def test_the_scheme_is_http_unless_a_tls_proxy_says_https(sent: list[tuple[bytes, bytes]], scheme: str) -> None:
+    headers = event(headers=[(b"Host", b"h"), *sent])["headers"]
+    assert [value for name, value in headers.items() if name.lower() == "x-forwarded-proto"] == [scheme]
+
+
+@pytest.mark.parametrize(
     ("kind", "types", "binary"),
     [
         ("application/json", (), False),
@@ -197,6 +206,13 @@ def test_a_proxy_response_becomes_status_headers_and_body() -> None:
 def test_any_other_result_is_malformed(document: bytes) -> None:
     with pytest.raises(MalformedAnswerError):
         answers.answer(document)
+
+
+def test_a_functions_challenge_is_renamed_as_rest_apis_do() -> None:
+    document = b'{"statusCode": 401, "headers": {"www-authenticate": "Bearer"}}'
+    renamed = (b"x-amzn-Remapped-WWW-Authenticate", b"Bearer")
+    assert renamed in answers.answer(document)[1]
+    assert renamed in answers.prelude(document)[1]
 
 
 def test_a_streams_prelude_may_have_cookies_but_no_body() -> None:
