@@ -133,21 +133,24 @@ class Pool:
             self._gone(worker)
 
     def _gone(self, worker: Worker) -> None:
-        """Those who wait are answered if nothing else can: one failed init is not tried again for the same callers."""
+        """Keep one warm. A failed init is the answer for all who wait, unless another worker has come up.
+
+        Those that are still starting do not count: under load there is always one, and the callers would wait for ever.
+        """
         del self._workers[worker]
         self.not_idle(worker)
         if self._stopped:
             return
         if worker.initialized or worker.generation != self.generation:
             if not self._current():
-                self._start()  # keep one warm, also for those who wait
+                self._start()
             return
         error_type, error = worker.init_error or (
             "Runtime.ExitError",
             error_json("Runtime.ExitError", f"Error: Runtime exited with {describe_exit(worker.exit_code)}"),
         )
         self.log.write(f"INIT_REPORT {self.function.name} Phase: init Status: error Error Type: {error_type}")
-        if not self._current():
+        if not any(other.initialized and other.generation == self.generation for other in self._workers):
             waiting, self._waiting = self._waiting, deque()
             for invocation in waiting:
                 invocation.settle(Result(error, error_type))
