@@ -113,9 +113,7 @@ _RESPONSES = {
 }
 
 
-def gateway_response(
-    kind: str, request_id: str, template: Template, context: Mapping[str, str] | None = None
-) -> tuple[int, Headers, bytes]:
+def gateway_response(kind: str, request_id: str, template: Template) -> tuple[int, Headers, bytes]:
     """The template's gateway response of this type, else its DEFAULT_4XX or DEFAULT_5XX, else API Gateway's own."""
     status, message = _RESPONSES[kind]
     declared = template.gateway_responses.get(kind)
@@ -131,7 +129,6 @@ def gateway_response(
         "stage": template.stage,
         "apiId": "local",
         "status": str(status),
-        **(context or {}),
     }
     headers: Headers = [(b"x-amzn-RequestId", request_id.encode())]
     content_type, text = "application/json", '{"message":$context.error.messageString}'

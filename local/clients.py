@@ -5,7 +5,9 @@ import re
 from collections import deque
 
 from local.exchange import Exchange
+from local.gateway import Request
 from local.http1 import HIGH_WATER, LOW_WATER, HttpConnection
+from local.invocation import new_id, new_trace_id
 
 # https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
@@ -51,11 +53,8 @@ class ClientConnection(HttpConnection):
         if absolute := _ABSOLUTE_FORM.fullmatch(target):
             target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
             headers = [(name, absolute[1] if name.lower() == b"host" else value) for name, value in headers]
-        exchange = Exchange(self, self.parser.get_method().decode("ascii", "replace"), target, headers)
-        exchange.http11 = self.parser.get_http_version() != "1.0"
-        exchange.keep_alive = self.parser.should_keep_alive()
         hosts = length = 0
-        expects = False
+        expects, trace = False, ""
         for name, value in headers:
             lowered = name.lower()
             if lowered == b"host":
@@ -64,9 +63,15 @@ class ClientConnection(HttpConnection):
                 expects = value.lower() == b"100-continue"
             elif lowered == b"content-length":
                 length = int(value)
-        if hosts > 1 or (exchange.http11 and hosts == 0):  # RFC 9112 section 3.2
+            elif lowered == b"x-amzn-trace-id":
+                trace = value.decode("latin-1")
+        version = "HTTP/1.0" if self.parser.get_http_version() == "1.0" else "HTTP/1.1"
+        if hosts > 1 or (version == "HTTP/1.1" and hosts == 0):  # RFC 9112 section 3.2
             self.refuse(400)
             return
+        method = self.parser.get_method().decode("ascii", "replace")
+        request = Request(method, target, headers, b"", self.peer, new_id(), trace or new_trace_id(), version)
+        exchange = Exchange(self, request, keep_alive=self.parser.should_keep_alive())
         self._reading, self._body, self._body_bytes = exchange, [], 0
         if length > (self.most_body_bytes if expects else self.most_drained_bytes):
             self._drop_body(exchange)
@@ -89,18 +94,17 @@ class ClientConnection(HttpConnection):
         """Serve it, or queue it behind the one that is being answered."""
         exchange, self._reading = self._reading, None
         if exchange is not None:
-            exchange.body, self._body = b"".join(self._body), []
+            exchange.request.body, self._body = b"".join(self._body), []
             exchange.refusal = 413 if self._body_bytes > self.most_body_bytes else 0
             self._accept(exchange)
 
     def refused(self, status: int) -> None:
         """Answered in its turn: what was asked for before is answered first."""
-        exchange = Exchange(self, "GET", self.url, [])
-        exchange.refusal, exchange.keep_alive = status, False
-        self._accept(exchange)
+        request = Request("GET", self.url, [], b"", self.peer, new_id(), new_trace_id())
+        self._accept(Exchange(self, request, keep_alive=False, refusal=status))
 
     def cut(self, *, reset: bool) -> None:
-        """Close. With `reset` the client sees an error, where the end of the connection would look like the end of the body."""
+        """Close; with `reset` so that the client sees an error, where a mere end would look like the end of the body."""
         if reset:
             self.transport.abort()
             return

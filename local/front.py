@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from local import answers, gateway
 from local.clients import ClientConnection
 from local.exchange import Exchange
-from local.gateway import Request
 from local.http1 import Headers, field
-from local.invocation import Invocation, Result, Stream, new_id, new_trace_id
+from local.invocation import Invocation, Result, Stream
 from local.pool import Pool
 from local.routing import Router
 from local.template import Route, Template
@@ -19,6 +18,8 @@ from local.terminal import Terminal, error_text
 
 # Lambda's limit for the event of a synchronous invocation.
 MAX_EVENT_BYTES = 6 * 1024 * 1024
+# What the function never sees, and API Gateway has a response for.
+_REFUSALS = {400: "BAD_REQUEST", 413: "REQUEST_TOO_LARGE"}
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Call:
     def __init__(self, front: Front, exchange: Exchange) -> None:
         self._front = front
         self._exchange = exchange
-        self._request = _request(exchange)
+        self._request = exchange.request
         self._route: Route | None = None
         self._invocation: Invocation | None = None
         self._note = self._traceback = ""
@@ -79,10 +80,12 @@ class Call:
         """Route it, have the function answer, and send that; or else a gateway response."""
         exchange, request = self._exchange, self._request
         try:
+            if exchange.refusal in _REFUSALS:
+                raise NotServedError(_REFUSALS[exchange.refusal])
             if exchange.refusal:
-                self._refuse(exchange.refusal)
+                exchange.respond(*answers.problem(exchange.refusal, request.request_id))
             else:
-                await self._integrate(self._find())
+                await self._integrate(*self._find())
         except asyncio.CancelledError:
             self._note = "the client left"
             raise
@@ -91,10 +94,7 @@ class Call:
             if exchange.started:
                 exchange.cut()
             else:
-                context = {"httpMethod": request.method, "identity.sourceIp": request.source_ip}
-                exchange.respond(
-                    *answers.gateway_response(refusal.kind, request.request_id, self._front.template, context)
-                )
+                exchange.respond(*answers.gateway_response(refusal.kind, request.request_id, self._front.template))
 
     def show(self, ms: float) -> None:
         """Print the request's line, and the traceback of what went wrong in the function."""
@@ -119,8 +119,7 @@ class Call:
         self._route = route
         return route, variables
 
-    async def _integrate(self, found: tuple[Route, Mapping[str, str]]) -> None:
-        route, variables = found
+    async def _integrate(self, route: Route, variables: Mapping[str, str]) -> None:
         request = self._request
         if route.mock is not None:
             status, headers, text = route.mock
@@ -129,8 +128,7 @@ class Call:
         event = json.dumps(gateway.event(request, route, variables, self._front.template)).encode()
         if len(event) > MAX_EVENT_BYTES:
             raise NotServedError("REQUEST_TOO_LARGE")
-        # Lambda gives an invocation an id of its own; here it is the request's, so that one id finds all lines about
-        # it.
+        # Lambda gives an invocation an id of its own; here it is the request's, so that one id finds all its lines.
         self._invocation = Invocation(request.request_id, event, request.trace_id)
         try:
             async with asyncio.timeout(route.timeout):
@@ -158,7 +156,7 @@ class Call:
                 "API_CONFIGURATION_ERROR", "a route in RESPONSE_STREAM mode answered without streaming"
             )
         status, headers, body = answers.answer(result.payload)
-        if self._exchange.method != "HEAD":
+        if self._request.method != "HEAD":
             headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
         self._exchange.respond(status, self._with_id(headers), body)
 
@@ -167,10 +165,8 @@ class Call:
         if not route.streaming:
             raise NotServedError("INTEGRATION_FAILURE", "a buffered route streamed its answer")
         if stream.content_type.partition(";")[0].strip().lower() != answers.STREAM_CONTENT_TYPE:
-            raise NotServedError(
-                "API_CONFIGURATION_ERROR",
-                f"a streamed answer must be {answers.STREAM_CONTENT_TYPE}, not {stream.content_type!r}",
-            )
+            reason = f"a streamed answer must be {answers.STREAM_CONTENT_TYPE}, not {stream.content_type!r}"
+            raise NotServedError("API_CONFIGURATION_ERROR", reason)
         prelude = await stream.prelude(answers.DELIMITER, answers.MAX_PRELUDE_BYTES)
         if prelude is None:
             raise NotServedError("INTEGRATION_FAILURE", "the stream ended within its prelude, or that is over 16 KB")
@@ -189,26 +185,6 @@ class Call:
         await self._exchange.taken()
         stream.acknowledge()
 
-    def _refuse(self, status: int) -> None:
-        """Answer what the function never sees."""
-        if status in {400, 413}:
-            raise NotServedError("BAD_REQUEST" if status == 400 else "REQUEST_TOO_LARGE")
-        self._exchange.respond(*answers.problem(status, self._request.request_id))
-
     def _with_id(self, headers: Headers) -> Headers:
         headers.append((b"x-amzn-RequestId", self._request.request_id.encode()))
         return headers
-
-
-def _request(exchange: Exchange) -> Request:
-    given = field(exchange.headers, b"x-amzn-trace-id")
-    return Request(
-        method=exchange.method,
-        target=exchange.target,
-        headers=exchange.headers,
-        body=exchange.body,
-        source_ip=exchange.peer,
-        request_id=new_id(),
-        trace_id=given.decode("latin-1") if given else new_trace_id(),
-        http_version="HTTP/1.1" if exchange.http11 else "HTTP/1.0",
-    )

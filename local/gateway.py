@@ -73,7 +73,7 @@ def event(request: Request, route: Route, variables: Mapping[str, str], template
         "queryStringParameters": query or None,
         "multiValueQueryStringParameters": multi_query or None,
         "pathParameters": dict(variables) or None,
-        "stageVariables": dict(template.stage_variables) or None,
+        "stageVariables": None,
         "requestContext": _context(request, route, template, folded),
         "body": body,
         "isBase64Encoded": encoded,

@@ -31,7 +31,9 @@ class Router:
         self._pattern = re.compile(f"/?(?:{'|'.join(alternatives)})/?", re.DOTALL)
 
     def find(self, method: str, path: str) -> tuple[Route | None, dict[str, str]]:
-        """The route of a raw (percent-encoded) path and its decoded variables; None if the path or the method is unknown."""
+        """The route of a raw (percent-encoded) path and its decoded variables; None if the path or the method is
+        unknown.
+        """
         found = self._pattern.fullmatch(_canonical(path))
         if found is None or found.lastindex is None:
             return None, {}

@@ -1,9 +1,9 @@
 """The Lambda Runtime API as a server: what a worker's awslambdaric asks for its invocations, on a port of 127.0.0.1.
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html, and for streamed responses
-https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming.
-A listening port belongs to one worker alone: that is how a connection tells which process speaks. (The other end of it,
-for systems that awslambdaric has no compiled client for, is `stand_in/runtime_client.py`.)
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming. A listening port
+belongs to one worker alone: that is how a connection tells which process speaks. (The other end of it, for systems that
+awslambdaric has no compiled client for, is `stand_in/runtime_client.py`.)
 
 As on AWS, a streamed response is acknowledged only when its client has taken all bytes, and a `next` before that is
 refused (rapi/handler/invocationnext.go of aws-lambda-runtime-interface-emulator), which ends the process.
@@ -95,10 +95,8 @@ class RuntimeConnection(HttpConnection):
                     invocation.settle(self._stream)
                 else:
                     self._act = self._response
-            case b"POST", [b"init" | b"restore", b"error"]:
+            case b"POST", [b"init", b"error"]:
                 self._act = self._init_error
-            case b"GET", [b"restore", b"next"]:
-                self._act = self._restored
             case _:
                 self._act = self._unknown
 
@@ -165,9 +163,6 @@ class RuntimeConnection(HttpConnection):
     def _init_error(self) -> None:
         self._worker.init_failed(self._given_error_type() or "Runtime.Unknown", b"".join(self._parts))
         self._write(_ACCEPTED)
-
-    def _restored(self) -> None:
-        self._reply(200, b"")
 
     def _stale(self) -> None:
         self._reply(400, error_json("InvalidRequestID", "Invalid request ID"))

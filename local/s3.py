@@ -13,7 +13,8 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.daemon import Daemon, DaemonError, run_detached, secret
+from local.daemon import Daemon, DaemonError, run_detached
+from local.files import secret, write_private
 
 REGION = "us-east-1"
 _http = urllib3.PoolManager(timeout=5.0, retries=False)
@@ -69,8 +70,7 @@ class S3(Daemon):
 def start(directory: Path, bucket: str = "videos") -> S3:
     """Start the server that lives in `directory`, or find it running. Blocks until it answers and has the bucket.
 
-    Raises:
-        DaemonError: it cannot be started.
+    Raises `DaemonError`: it cannot be started.
     """
     directory.mkdir(parents=True, exist_ok=True)
     directory = directory.resolve()
@@ -91,8 +91,7 @@ def _launch(directory: Path, ports: dict[str, int], access_key: str, secret_key:
     credentials = [{"accessKey": access_key, "secretKey": secret_key}]
     identity = {"name": "local", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
     config = directory / "s3.json"
-    config.touch(mode=0o600)
-    config.write_text(json.dumps({"identities": [identity]}))
+    write_private(config, json.dumps({"identities": [identity]}))
     (directory / "data").mkdir(exist_ok=True)
     command = [
         str(binary), "-logtostderr=true", "-v=0", "mini", S3.mark(directory), "-ip=127.0.0.1", "-ip.bind=127.0.0.1",

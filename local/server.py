@@ -140,18 +140,19 @@ class InvokeConnection(ClientConnection):
 
     async def serve(self, exchange: Exchange) -> None:
         """Invoke, and answer with the function's result."""
-        path = exchange.target.decode("ascii", "replace")
+        request = exchange.request
+        path = request.target.decode("ascii", "replace")
         headers = [(b"Content-Type", b"application/json")]
         if exchange.refusal:
             exchange.respond(exchange.refusal, [], b"")
-        elif not hmac.compare_digest(field(exchange.headers, b"authorization") or b"", self._token):
+        elif not hmac.compare_digest(field(request.headers, b"authorization") or b"", self._token):
             exchange.respond(403, [], b"")
-        elif exchange.method != "POST" or not path.startswith(_INVOKE) or not path.endswith("/invocations"):
+        elif request.method != "POST" or not path.startswith(_INVOKE) or not path.endswith("/invocations"):
             exchange.respond(404, [], b"")
         else:
             try:
                 name = path.removeprefix(_INVOKE).removesuffix("/invocations")
-                result = await self._server.invoke(name, exchange.body)
+                result = await self._server.invoke(name, request.body)
             except TemplateError as failure:
                 exchange.respond(404, headers, error_json("ResourceNotFoundException", str(failure)))
                 return

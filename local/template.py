@@ -7,8 +7,6 @@ from typing import Any
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
-# API Gateway's default integration time-out, in seconds.
-INTEGRATION_SECONDS = 29.0
 
 
 class TemplateError(Exception):
@@ -27,7 +25,6 @@ class Function:
     memory_mb: int
     environment: Mapping[str, str]
     python_path: tuple[Path, ...]
-    snap_start: bool = False
 
     @property
     def arn(self) -> str:
@@ -42,7 +39,7 @@ class Route:
     method: str  # upper case, or ANY
     path: str
     function: str = ""
-    timeout: float = INTEGRATION_SECONDS
+    timeout: float = 29.0  # seconds
     streaming: bool = False
     mock: tuple[int, Mapping[str, str], str] | None = None
 
@@ -73,7 +70,6 @@ class Template:
     functions: Mapping[str, Function]
     routes: tuple[Route, ...] = ()
     stage: str = "Prod"
-    stage_variables: Mapping[str, str] = field(default_factory=dict)
     binary_media_types: tuple[str, ...] = ()
     gateway_responses: Mapping[str, GatewayResponse] = field(default_factory=dict)
     schedules: tuple[Schedule, ...] = ()

@@ -193,9 +193,7 @@ class Worker:
 
     def _limit_memory(self, pid: int, size: int) -> None:
         if sys.platform == "linux":
-            with contextlib.suppress(
-                OSError
-            ):  # it has exited already, or the system does not let us: then without a limit
+            with contextlib.suppress(OSError):  # it has exited already, or the system does not let us: no limit then
                 self._status_fd = os.open(f"/proc/{pid}/status", os.O_RDONLY)
                 resource.prlimit(pid, resource.RLIMIT_DATA, (size, size))
 
@@ -217,7 +215,7 @@ def worker_environment(function: Function, settings: Mapping[str, str], port: in
         "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start" if function.snap_start else "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.function_name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[$LATEST]{port:032x}",
         # No AWS_EXECUTION_ENV: with it awslambdaric polls from a new thread at each call, for the sake of signals that
