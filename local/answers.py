@@ -1,7 +1,4 @@
-"""What a client gets: a function's proxy response, or a gateway response when it is not the function that answers.
-
-No I/O.
-"""
+"""What a client gets: a function's proxy response, or API Gateway's own (a gateway response). No I/O."""
 
 import base64
 import binascii
@@ -123,12 +120,8 @@ def gateway_response(kind: str, request_id: str, template: Template) -> tuple[in
     values = {
         "error.message": message,
         "error.messageString": json.dumps(message),
-        "error.responseType": kind,
         "requestId": request_id,
-        "extendedRequestId": request_id,
         "stage": template.stage,
-        "apiId": "local",
-        "status": str(status),
     }
     headers: Headers = [(b"x-amzn-RequestId", request_id.encode())]
     content_type, text = "application/json", '{"message":$context.error.messageString}'

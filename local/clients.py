@@ -104,7 +104,7 @@ class ClientConnection(HttpConnection):
         self._accept(Exchange(self, request, keep_alive=False, refusal=status))
 
     def cut(self, *, reset: bool) -> None:
-        """Close; with `reset` so that the client sees an error, where a mere end would look like the end of the body."""
+        """Close; with `reset` so that the client sees an error, where a mere end would look like the body's."""
         if reset:
             self.transport.abort()
             return
@@ -123,12 +123,12 @@ class ClientConnection(HttpConnection):
 
     def pause_writing(self) -> None:
         """asyncio: the client does not keep up, so neither may the source."""
-        if self._current is not None and (source := self._current.source) is not None and not source.is_closing():
+        if (source := self._source()) is not None:
             source.pause_reading()
 
     def resume_writing(self) -> None:
         """asyncio: the client takes bytes again."""
-        if self._current is not None and (source := self._current.source) is not None and not source.is_closing():
+        if (source := self._source()) is not None:
             source.resume_reading()
         if self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
@@ -146,6 +146,10 @@ class ClientConnection(HttpConnection):
             self._current.done = True
         if self._task is not None:
             self._task.cancel()
+
+    def _source(self) -> asyncio.Transport | None:
+        source = self._current.source if self._current is not None else None
+        return None if source is None or source.is_closing() else source
 
     def _accept(self, exchange: Exchange) -> None:
         if self._current is not None:

@@ -20,10 +20,7 @@ def http_date(second: int) -> bytes:
 
 
 class Exchange:
-    """One request and its answer on a client's connection.
-
-    A whole answer is `respond`; one in pieces is `begin`, `write` and `finish`.
-    """
+    """One request and its answer: `respond` sends it whole; `begin`, `write` and `finish` send it in pieces."""
 
     __slots__ = ("_chunked", "_connection", "_left", "done", "keep_alive", "refusal", "request", "source", "started",
         "status")  # fmt: skip

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from local import answers, gateway
 from local.clients import ClientConnection
 from local.exchange import Exchange
+from local.gateway import Router
 from local.http1 import Headers, field
 from local.invocation import Invocation, Result, Stream
+from local.output import Terminal, error_text
 from local.pool import Pool
-from local.routing import Router
 from local.template import Route, Template
-from local.terminal import Terminal, error_text
 
 # Lambda's limit for the event of a synchronous invocation.
 MAX_EVENT_BYTES = 6 * 1024 * 1024
@@ -31,10 +31,6 @@ class Front:
     router: Router
     out: Callable[[str], None]
     terminal: Terminal | None
-
-    def connection(self) -> "FrontConnection":
-        """A new client's connection."""
-        return FrontConnection(self)
 
 
 class FrontConnection(ClientConnection):
@@ -105,8 +101,7 @@ class Call:
                 front.out(f"{request.request_id} {function}: {self._note}")
             return
         cold = self._invocation.init_ms if self._invocation is not None and self._invocation.cold else None
-        shown = request.method, request.path, exchange.status, ms, function, request.request_id
-        terminal.show(terminal.line(*shown, self._note, cold=cold))
+        terminal.show(terminal.line(request, exchange.status, ms, function, self._note, cold))
         if exchange.status >= 500 and function:
             logged = front.pools[function].log.traceback(request.request_id)
             if traceback := self._traceback or logged:

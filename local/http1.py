@@ -25,9 +25,7 @@ _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 class HttpConnection(asyncio.Protocol):
-    """Parses requests. Subclasses implement `head_complete`, `on_body`, `on_trailer`, `request_complete`,
-    `connection_lost`.
-    """
+    """Parses requests. Subclasses override `head_complete`, `on_body`, `on_trailer` and `request_complete`."""
 
     limits_head_time = False
 

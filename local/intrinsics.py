@@ -25,9 +25,7 @@ class Resolver:
             "AWS::AccountId": account,
             "AWS::Partition": "aws",
             "AWS::StackName": "local",
-            "AWS::StackId": f"arn:aws:cloudformation:{region}:{account}:stack/local/local",
             "AWS::URLSuffix": "amazonaws.com",
-            "AWS::NotificationARNs": [],
         }
         for name, declared in (template.get("Parameters") or {}).items():
             default = declared.get("Default", f"local-{name}")
@@ -40,7 +38,7 @@ class Resolver:
             "Fn::GetAtt": self._get_att,
             "Fn::Sub": self._sub,
             "Fn::Join": lambda value: str(value[0]).join(str(item) for item in _list(self.value(value[1]))),
-            "Fn::Select": self._select,
+            "Fn::Select": lambda value: _list(self.value(value[1]))[int(self.value(value[0]))],
             "Fn::Split": lambda value: str(self.value(value[1])).split(str(value[0])),
             "Fn::If": lambda value: self._value(value[1] if self.condition(value[0]) else value[2]),
             "Fn::Equals": lambda value: str(self.value(value[0])) == str(self.value(value[1])),
@@ -132,9 +130,6 @@ class Resolver:
             return ",".join(map(str, resolved)) if isinstance(resolved, list) else str(resolved)
 
         return _VARIABLE.sub(fill, text)
-
-    def _select(self, argument: Any) -> Any:
-        return _list(self.value(argument[1]))[int(self.value(argument[0]))]
 
     def _find_in_map(self, argument: Any) -> Any:
         keys = [str(self.value(key)) for key in argument[1:3]]

@@ -26,10 +26,7 @@ def error_json(error_type: str, message: str) -> bytes:
 
 @dataclass(slots=True)
 class Result:
-    """A buffered result.
-
-    With an `error_type` the function raised, died, timed out or could not start, and `payload` is an error document.
-    """
+    """A buffered result. With an `error_type` the function has failed, and `payload` is Lambda's error document."""
 
     payload: bytes
     error_type: str | None = None

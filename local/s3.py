@@ -25,7 +25,9 @@ class S3(Daemon):
     """A running server with one bucket."""
 
     name = "the S3 server"
-    port_names = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc", "admin", "admin.grpc")  # fmt: skip
+    port_names = tuple(
+        f"{name}{kind}" for name in ("master", "volume", "filer", "s3", "admin") for kind in ("", ".grpc")
+    )
     farewells = ((SIGTERM, 5.0), (SIGKILL, 5.0))
 
     endpoint: str
@@ -53,10 +55,7 @@ class S3(Daemon):
     def request(
         self, method: str, key: str = "", body: bytes = b"", *, content_type: str = ""
     ) -> urllib3.BaseHTTPResponse:
-        """Send a signed request about a key of the bucket, or about the bucket itself.
-
-        `key` is percent-encoded already.
-        """
+        """Send a signed request about a key (percent-encoded already) of the bucket, or about the bucket itself."""
         url = f"{self.endpoint}/{self.bucket}" + (f"/{key}" if key else "")
         headers = {"Content-Type": content_type} if content_type else {}
         request = AWSRequest(method=method, url=url, data=body, headers=headers)
@@ -68,10 +67,7 @@ class S3(Daemon):
 
 
 def start(directory: Path, bucket: str = "videos") -> S3:
-    """Start the server that lives in `directory`, or find it running. Blocks until it answers and has the bucket.
-
-    Raises `DaemonError`: it cannot be started.
-    """
+    """Start the server in `directory`, or find it running. Blocks until it has the bucket. Raises `DaemonError`."""
     directory.mkdir(parents=True, exist_ok=True)
     directory = directory.resolve()
     keys = secret(directory / "access-key"), secret(directory / "secret-key")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from local.files import read_json
@@ -23,10 +24,7 @@ _FUNCTION_IN_ARN = re.compile(r":function:([A-Za-z0-9_-]+)")
 
 
 def load(path: Path, cache: Path | None = None) -> Template:
-    """Read the template. The translation takes seconds to import, so it is kept in `cache` until the file changes.
-
-    Raises `TemplateError`: the file is missing, is not a template, or SAM refuses it.
-    """
+    """Read the template; `cache` keeps its translation (seconds) while the file is the same. Raises `TemplateError`."""
     try:
         text = path.read_bytes()
     except OSError as failure:
@@ -58,18 +56,12 @@ def _translate(path: Path) -> dict[str, Any]:
         raise TemplateError(f"{path} has no Resources")
     sam = _with_remote_code(json.loads(json.dumps(source)))
     try:
-        translated = transform(sam, Resolver(source, REGION, ACCOUNT).parameters, _NoPolicies())
+        # Nothing here has a role: of managed policies (boto3 would ask IAM for them) there are none.
+        translated = transform(sam, Resolver(source, REGION, ACCOUNT).parameters, SimpleNamespace(load=dict))
     except InvalidDocumentException as failure:
         causes = "; ".join(cause.message for cause in failure.causes)
         raise TemplateError(f"{path}: {causes or failure}") from failure
     return {"source": source, "translated": json.loads(json.dumps(translated))}
-
-
-class _NoPolicies:
-    """Stands for the translator's ManagedPolicyLoader: nothing here has a role, so IAM is not asked for policies."""
-
-    def load(self) -> dict[str, str]:
-        return {}
 
 
 def _with_remote_code(template: dict[str, Any]) -> dict[str, Any]:
@@ -205,11 +197,7 @@ def _schedule(name: str, rule: Mapping[str, Any], functions: Mapping[str, Functi
     expression = rule.get("ScheduleExpression")
     if function is None or not expression or rule.get("State", "ENABLED") == "DISABLED":
         return None
-    try:
-        event = json.loads(target["Input"]) if target.get("Input") else None
-    except ValueError:
-        event = None
-    return Schedule(name, function, str(expression), event)
+    return Schedule(name, function, str(expression), json.loads(target["Input"]) if target.get("Input") else None)
 
 
 def _named(arn: str, functions: Mapping[str, Function]) -> str | None:

@@ -31,6 +31,10 @@ class Function:
         """The ARN that its context shows."""
         return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.function_name}"
 
+    def owns(self, path: Path) -> bool:
+        """Whether a file is part of its code or of its layers."""
+        return any(path.is_relative_to(directory) for directory in (self.directory, *self.python_path))
+
 
 @dataclass(frozen=True)
 class Route:

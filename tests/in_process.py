@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from local import gateway, sam
-from local.routing import Router
+from local.gateway import Router
 from local.template import REGION, Template
 from vms.responses import Streamed
 

@@ -1,6 +1,7 @@
-"""Serves the template of a directory with nothing around it: `python serve_template.py DIRECTORY`. Prints the port; ends with its input.
+"""Serves the template of a directory with nothing around it: `python serve_template.py DIRECTORY`.
 
-The functions get the settings that they declare from this process's environment, and the variables that WORKERS holds as JSON.
+Prints its ports; ends with its input. The functions get the settings that they declare from this process's environment,
+and the variables that WORKERS holds as JSON.
 Their output comes out here, or goes to files in LOGS; HEAD_SECONDS is what a client has for a request's head.
 """
 
@@ -13,8 +14,8 @@ from pathlib import Path
 import uvloop
 
 from local import http1, sam
+from local.output import say
 from local.server import Server, listening_sockets
-from local.terminal import say
 
 
 async def main(directory: Path) -> None:

@@ -89,7 +89,8 @@ def lambda_handler(event, context):
         time.sleep(0.5)
     if event["pathParameters"] and event["pathParameters"].get("name") == "binary":
         return {"statusCode": 200, "headers": {"Content-Type": "video/mp4"}, "isBase64Encoded": True,
-                "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"]}, "body": base64.b64encode(bytes(range(256))).decode()}
+                "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"]},
+                "body": base64.b64encode(bytes(range(256))).decode()}
     about = {"event": event, "environment": dict(os.environ), "path": sys.path, "cwd": os.getcwd(), "pid": os.getpid(),
              "shared": shared.VALUE, "remaining": context.get_remaining_time_in_millis(), "id": context.aws_request_id}
     return {"statusCode": 200, "body": json.dumps(about)}
@@ -120,7 +121,7 @@ def lambda_handler(event, context):
     return {"statusCode": 200, "body": str(os.getpid())}
 """
 
-# As the streaming contract has it, written anew here, so that the runner is tested against the protocol and not against our own sender.
+# As the streaming contract has it, written anew: the runner is tested against the protocol, not against our sender.
 STREAM = """
 import base64, json, os, socket, struct, time
 from awslambdaric.lambda_runtime_client import BaseLambdaRuntimeClient
