@@ -116,10 +116,6 @@ class Call:
 
     async def _integrate(self, route: Route, variables: Mapping[str, str]) -> None:
         request = self._request
-        if route.mock is not None:
-            status, headers, text = route.mock
-            self._exchange.respond(status, [(n.encode(), v.encode()) for n, v in headers.items()], text.encode())
-            return
         event = json.dumps(gateway.event(request, route, variables, self._front.template)).encode()
         if len(event) > MAX_EVENT_BYTES:
             raise NotServedError("REQUEST_TOO_LARGE")

@@ -122,8 +122,6 @@ class Invocation:
     trace_id: str
     result: "asyncio.Future[Result | Stream]" = field(default_factory=_future)
     settled: bool = False  # whether the result is known; its caller may have gone before
-    arn: str = ""
-    deadline_ms: int = 0
     waits_since: float = 0.0
     given_at: float = 0.0
     init_ms: float | None = None

@@ -41,8 +41,8 @@ class RuntimeConnection(HttpConnection):
         self._invocation: Invocation | None = None  # whose result is being posted
         self._stream: Stream | None = None
 
-    def give(self, invocation: Invocation) -> None:
-        """Answer the pending `next` with this invocation."""
+    def give(self, invocation: Invocation, arn: str, deadline_ms: int) -> None:
+        """Answer the pending `next` with this invocation; its deadline is in ms since 1970."""
         self.transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
             b"Lambda-Runtime-Aws-Request-Id: %s\r\nLambda-Runtime-Deadline-Ms: %d\r\n"
@@ -50,8 +50,8 @@ class RuntimeConnection(HttpConnection):
             % (
                 len(invocation.event),
                 invocation.request_id.encode(),
-                invocation.deadline_ms,
-                invocation.arn.encode(),
+                deadline_ms,
+                arn.encode(),
                 invocation.trace_id.encode(),
                 invocation.event,
             )

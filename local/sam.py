@@ -154,9 +154,6 @@ def _routes(body: Mapping[str, Any], functions: Mapping[str, Function]) -> list[
             if not integration:
                 continue
             verb = "ANY" if method == "x-amazon-apigateway-any-method" else method.upper()
-            if str(integration.get("type", "")).lower() == "mock":
-                routes.append(Route(verb, path, mock=_mock(integration)))
-                continue
             uri = str(integration.get("uri", ""))
             name = _named(uri, functions)
             if name is None:
@@ -167,27 +164,21 @@ def _routes(body: Mapping[str, Any], functions: Mapping[str, Function]) -> list[
     return routes
 
 
-def _mock(integration: Mapping[str, Any]) -> tuple[int, dict[str, str], str]:
-    response = (integration.get("responses") or {}).get("default") or {}
-    headers = _headers(response, "method.response.header.")
-    text = str((response.get("responseTemplates") or {}).get("application/json", "")).strip()
-    return int(response.get("statusCode", 200)), {name: value.strip("'") for name, value in headers.items()}, text
-
-
 def _gateway_responses(body: Mapping[str, Any]) -> dict[str, GatewayResponse]:
     found = body.get("x-amazon-apigateway-gateway-responses") or {}
     return {
         kind: GatewayResponse(
             int(response["statusCode"]) if response.get("statusCode") else None,
-            _headers(response, "gatewayresponse.header."),
+            _headers(response),
             {name: str(text) for name, text in (response.get("responseTemplates") or {}).items()},
         )
         for kind, response in found.items()
     }
 
 
-def _headers(response: Mapping[str, Any], prefix: str) -> dict[str, str]:
+def _headers(response: Mapping[str, Any]) -> dict[str, str]:
     parameters = (response.get("responseParameters") or {}).items()
+    prefix = "gatewayresponse.header."
     return {name.removeprefix(prefix): str(value) for name, value in parameters if name.startswith(prefix)}
 
 

@@ -20,8 +20,6 @@ from local.pool import Pool
 from local.schedules import fire
 from local.template import Function, Template, TemplateError
 
-# A streamed response is acknowledged when this buffer has its end; about as much as `http1.HIGH_WATER`.
-SEND_BUFFER_BYTES = 128 * 1024
 _INVOKE = "/2015-03-31/functions/"
 
 
@@ -169,8 +167,6 @@ def listening_sockets(port: int) -> list[socket.socket]:
     with contextlib.suppress(OSError):
         address = "::1", made[0].getsockname()[1]
         made.append(socket.create_server(address, family=socket.AF_INET6, backlog=1024))
-    for each in made:  # what clients' sockets inherit: else the system takes megabytes that the client has not taken
-        each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     # The protocol must be named: asyncio sets TCP_NODELAY only on sockets that say IPPROTO_TCP, and each answer would
     # wait 40 ms.
     return [socket.socket(each.family, each.type, socket.IPPROTO_TCP, each.detach()) for each in made]

@@ -38,14 +38,13 @@ class Function:
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one resource. A mock answers by itself, as SAM's CORS preflights do."""
+    """One method of one resource."""
 
     method: str  # upper case, or ANY
     path: str
     function: str = ""
     timeout: float = 29.0  # seconds
     streaming: bool = False
-    mock: tuple[int, Mapping[str, str], str] | None = None
 
 
 @dataclass(frozen=True)

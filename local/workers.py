@@ -90,12 +90,10 @@ class Worker:
         function = self.pool.function
         self.invocation = invocation
         invocation.given_at = time.perf_counter()
-        invocation.arn = function.arn
-        invocation.deadline_ms = int((time.time() + function.timeout) * 1000)
         invocation.init_ms, self.init_ms = self.init_ms, None
         self._timer = asyncio.get_running_loop().call_later(function.timeout, self._timed_out)
         self.pool.log.write(f"START RequestId: {invocation.request_id} Version: $LATEST")
-        connection.give(invocation)
+        connection.give(invocation, function.arn, int((time.time() + function.timeout) * 1000))
 
     def kill(self) -> None:
         """End the process now, as Lambda does; it holds nothing that is worth a farewell."""

@@ -300,7 +300,7 @@ Resources:
   Bucket: {Type: AWS::S3::Bucket}
   Maybe: {Type: AWS::SNS::Topic, Condition: IsWanted}
   Custom: {Type: Custom::Migration, Properties: {ServiceToken: !GetAtt One.Arn}}
-  Api: {Type: AWS::Serverless::Api, Properties: {StageName: prod, Cors: "'*'"}}
+  Api: {Type: AWS::Serverless::Api, Properties: {StageName: prod}}
   One:
     Type: AWS::Serverless::Function
     Properties:
@@ -345,11 +345,9 @@ def test_functions_have_their_settings_their_layers_and_the_globals(read: Templa
 
 def test_routes_have_their_function_their_time_out_and_their_mode(read: Template) -> None:
     routes = {(route.method, route.path): route for route in read.routes}
-    get, stream, preflight = routes["GET", "/a/{b}"], routes["GET", "/s"], routes["OPTIONS", "/s"]
+    get, stream = routes["GET", "/a/{b}"], routes["GET", "/s"]
     assert (get.function, get.timeout, get.streaming) == ("One", 5, False)
     assert (stream.function, stream.timeout, stream.streaming) == ("Two", 29, True)
-    assert preflight.mock is not None
-    assert preflight.mock[1]["Access-Control-Allow-Origin"] == "*"
     assert read.stage == "prod"
 
 
