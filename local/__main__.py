@@ -53,10 +53,7 @@ def run(directory: Path) -> int:
 
 
 def clean(directory: Path) -> int:
-    """Drop the local data, and nothing else that lies there; servers that a killed runner left behind end first.
-
-    Raises `RunnerError`.
-    """
+    """Drop the local data alone; servers that a killed runner left behind end first. Raises `RunnerError`."""
     from local.postgres import Postgres
     from local.s3 import S3
 

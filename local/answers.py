@@ -1,7 +1,4 @@
-"""What a client gets: a function's proxy response, or a gateway response when it is not the function that answers.
-
-No I/O.
-"""
+"""What a client gets: a function's proxy response, or API Gateway's own (a gateway response). No I/O."""
 
 import base64
 import binascii
@@ -19,6 +16,9 @@ DELIMITER = b"\0" * 8
 MAX_PRELUDE_BYTES = 16 * 1024
 STREAM_CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 _NOT_IN_ANSWER = frozenset({"connection", "date", "keep-alive", "server", "trailer", "transfer-encoding", "upgrade"})
+# What REST APIs make of a function's WWW-Authenticate:
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
+_REMAPPED = "x-amzn-Remapped-WWW-Authenticate"
 _VARIABLE = re.compile(r"\$\{context\.([A-Za-z.]+)\}|\$context\.([A-Za-z]+(?:\.[A-Za-z]+)*)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -94,6 +94,7 @@ def _header(name: str, value: object) -> tuple[bytes, bytes]:
     if not _TOKEN.fullmatch(name) or isinstance(value, (dict, list)) or value is None:
         raise MalformedAnswerError(f"its header {name!r} has no proper name or value")
     text = str(value).lower() if isinstance(value, bool) else str(value)
+    name = _REMAPPED if name.lower() == "www-authenticate" else name
     return name.encode(), text.encode("utf-8", "replace")
 
 
@@ -109,9 +110,7 @@ _RESPONSES = {
 }
 
 
-def gateway_response(
-    kind: str, request_id: str, template: Template, context: Mapping[str, str] | None = None
-) -> tuple[int, Headers, bytes]:
+def gateway_response(kind: str, request_id: str, template: Template) -> tuple[int, Headers, bytes]:
     """The template's gateway response of this type, else its DEFAULT_4XX or DEFAULT_5XX, else API Gateway's own."""
     status, message = _RESPONSES[kind]
     declared = template.gateway_responses.get(kind)
@@ -121,13 +120,8 @@ def gateway_response(
     values = {
         "error.message": message,
         "error.messageString": json.dumps(message),
-        "error.responseType": kind,
         "requestId": request_id,
-        "extendedRequestId": request_id,
         "stage": template.stage,
-        "apiId": "local",
-        "status": str(status),
-        **(context or {}),
     }
     headers: Headers = [(b"x-amzn-RequestId", request_id.encode())]
     content_type, text = "application/json", '{"message":$context.error.messageString}'

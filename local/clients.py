@@ -5,7 +5,9 @@ import re
 from collections import deque
 
 from local.exchange import Exchange
-from local.http1 import HttpConnection
+from local.gateway import Request
+from local.http1 import HIGH_WATER, LOW_WATER, HttpConnection
+from local.invocation import new_id, new_trace_id
 
 # https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
@@ -32,6 +34,7 @@ class ClientConnection(HttpConnection):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._half_closed = False
+        self._empty: asyncio.Future[None] | None = None  # done when the write buffer is empty
         self.peer = ""
 
     async def serve(self, exchange: Exchange) -> None:
@@ -50,11 +53,8 @@ class ClientConnection(HttpConnection):
         if absolute := _ABSOLUTE_FORM.fullmatch(target):
             target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
             headers = [(name, absolute[1] if name.lower() == b"host" else value) for name, value in headers]
-        exchange = Exchange(self, self.parser.get_method().decode("ascii", "replace"), target, headers)
-        exchange.http11 = self.parser.get_http_version() != "1.0"
-        exchange.keep_alive = self.parser.should_keep_alive()
         hosts = length = 0
-        expects = False
+        expects, trace = False, ""
         for name, value in headers:
             lowered = name.lower()
             if lowered == b"host":
@@ -63,9 +63,15 @@ class ClientConnection(HttpConnection):
                 expects = value.lower() == b"100-continue"
             elif lowered == b"content-length":
                 length = int(value)
-        if hosts > 1 or (exchange.http11 and hosts == 0):  # RFC 9112 section 3.2
+            elif lowered == b"x-amzn-trace-id":
+                trace = value.decode("latin-1")
+        version = "HTTP/1.0" if self.parser.get_http_version() == "1.0" else "HTTP/1.1"
+        if hosts > 1 or (version == "HTTP/1.1" and hosts == 0):  # RFC 9112 section 3.2
             self.refuse(400)
             return
+        method = self.parser.get_method().decode("ascii", "replace")
+        request = Request(method, target, headers, b"", self.peer, new_id(), trace or new_trace_id(), version)
+        exchange = Exchange(self, request, keep_alive=self.parser.should_keep_alive())
         self._reading, self._body, self._body_bytes = exchange, [], 0
         if length > (self.most_body_bytes if expects else self.most_drained_bytes):
             self._drop_body(exchange)
@@ -88,33 +94,44 @@ class ClientConnection(HttpConnection):
         """Serve it, or queue it behind the one that is being answered."""
         exchange, self._reading = self._reading, None
         if exchange is not None:
-            exchange.body, self._body = b"".join(self._body), []
+            exchange.request.body, self._body = b"".join(self._body), []
             exchange.refusal = 413 if self._body_bytes > self.most_body_bytes else 0
             self._accept(exchange)
 
     def refused(self, status: int) -> None:
         """Answered in its turn: what was asked for before is answered first."""
-        exchange = Exchange(self, "GET", self.url, [])
-        exchange.refusal, exchange.keep_alive = status, False
-        self._accept(exchange)
+        request = Request("GET", self.url, [], b"", self.peer, new_id(), new_trace_id())
+        self._accept(Exchange(self, request, keep_alive=False, refusal=status))
 
     def cut(self, *, reset: bool) -> None:
-        """Close. With `reset` the client sees an error, where the end of the connection would look like the end of the body."""
+        """Close; with `reset` so that the client sees an error, where a mere end would look like the body's."""
         if reset:
             self.transport.abort()
             return
         self.transport.close()  # what is buffered still goes out first ...
         asyncio.get_running_loop().call_later(5, self.transport.abort)  # ... unless the client takes nothing any more
 
+    async def drained(self) -> None:
+        """Wait until the socket has taken all that was written. Cancelled when the client goes."""
+        if self.transport.is_closing():
+            return
+        self.transport.set_write_buffer_limits(0)  # `resume_writing` comes when the buffer is empty
+        if self.transport.get_write_buffer_size():
+            self._empty = asyncio.get_running_loop().create_future()
+            await self._empty
+        self.transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+
     def pause_writing(self) -> None:
         """asyncio: the client does not keep up, so neither may the source."""
-        if self._current is not None and (source := self._current.source) is not None and not source.is_closing():
+        if (source := self._source()) is not None:
             source.pause_reading()
 
     def resume_writing(self) -> None:
         """asyncio: the client takes bytes again."""
-        if self._current is not None and (source := self._current.source) is not None and not source.is_closing():
+        if (source := self._source()) is not None:
             source.resume_reading()
+        if self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
 
     def eof_received(self) -> bool:
         """asyncio: the client will send no more. What it has asked for is still answered (RFC 9112 section 9.6)."""
@@ -129,6 +146,10 @@ class ClientConnection(HttpConnection):
             self._current.done = True
         if self._task is not None:
             self._task.cancel()
+
+    def _source(self) -> asyncio.Transport | None:
+        source = self._current.source if self._current is not None else None
+        return None if source is None or source.is_closing() else source
 
     def _accept(self, exchange: Exchange) -> None:
         if self._current is not None:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -11,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
+
+from local.files import read_json
 
 START_SECONDS = 60.0
 
@@ -20,10 +21,7 @@ class DaemonError(Exception):
 
 
 class Daemon:
-    """A running server.
-
-    Its directory remembers its process (`pid`), its ports (`ports.json`), its secrets, and what it has logged (`log`).
-    """
+    """A running server. Its directory has its process (`pid`), `ports.json`, its secrets and its `log`."""
 
     name: ClassVar[str]
     port_names: ClassVar[Sequence[str]]
@@ -48,13 +46,9 @@ class Daemon:
         connect: Callable[[dict[str, int]], Self],
         launch: Callable[[dict[str, int]], "subprocess.Popen[bytes]"],
     ) -> Self:
-        """The server of this directory: a running one if it answers on its ports, else a new one. Blocks until it answers.
-
-        Raises:
-            DaemonError: it cannot be started.
-        """
+        """The directory's server: a running one, else a new one. Blocks until it answers. Raises `DaemonError`."""
         remembered = directory / "ports.json"
-        ports = json.loads(remembered.read_text()) if remembered.exists() else {}
+        ports = read_json(remembered)
         if ports and cls._living(directory) is not None and (daemon := connect(ports)).answers():
             return daemon
         cls.end(directory)
@@ -122,20 +116,12 @@ def runs_with(pid: int, argument: str) -> bool:
 def run_detached(
     directory: Path, command: Sequence[str | Path], environment: dict[str, str], cwd: Path, user: int | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start a process in a session of its own, so that Ctrl-C reaches the runner alone. It writes to the directory's log."""
+    """Start a process that Ctrl-C in the terminal does not reach; it writes to the directory's log."""
     with (directory / "log").open("wb") as log:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=user, group=user, cwd=cwd, env=environment,
             start_new_session=True,
         )  # fmt: skip
-
-
-def secret(path: Path) -> str:
-    """A random secret, made once and remembered in a file that only its owner can read."""
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(20))
-    return path.read_text()
 
 
 def _free_ports(names: Sequence[str], wanted: dict[str, int]) -> dict[str, int]:

@@ -19,10 +19,8 @@ DATA = Path(__file__).parents[1] / "tests" / "data"
 def load(database_url: str, s3: S3) -> list[str]:
     """Load the demo data into an empty service; returns a line for each of its log-ins that still exists.
 
-    Into a service that has ever had a corporation it loads nothing, so that what was deleted stays deleted.
-
-    Raises:
-        DaemonError: a film could not be stored; nothing is in the database then.
+    Into a service that has ever had a corporation it loads nothing, so that what was deleted stays deleted. Raises
+    `DaemonError`: a film could not be stored; nothing is in the database then.
     """
     with psycopg.connect(database_url) as connection:
         if not connection.execute("SELECT 1 FROM corporation LIMIT 1").fetchone():

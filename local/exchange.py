@@ -6,6 +6,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from local.gateway import Request
 from local.http1 import Headers, field, head_bytes
 
 if TYPE_CHECKING:
@@ -19,29 +20,21 @@ def http_date(second: int) -> bytes:
 
 
 class Exchange:
-    """One request and its answer on a client's connection.
+    """One request and its answer: `respond` sends it whole; `begin`, `write` and `finish` send it in pieces."""
 
-    A whole answer is `respond`; one in pieces is `begin`, `write` and `finish`.
-    """
+    __slots__ = ("_chunked", "_connection", "_left", "done", "keep_alive", "refusal", "request", "source", "started",
+        "status")  # fmt: skip
 
-    __slots__ = ("_chunked", "_connection", "_left", "body", "done", "headers", "http11", "keep_alive", "method", "refusal",
-        "source", "started", "status", "target")  # fmt: skip
-
-    def __init__(self, connection: "ClientConnection", method: str, target: bytes, headers: Headers) -> None:
+    def __init__(self, connection: "ClientConnection", request: Request, *, keep_alive: bool, refusal: int = 0) -> None:
         self._connection = connection
-        self.method, self.target, self.headers, self.body = method, target, headers, b""
-        self.refusal = 0  # the status of a request that HTTP or a limit forbids to serve
+        self.request = request
+        self.keep_alive = keep_alive
+        self.refusal = refusal  # the status of a request that HTTP or a limit forbids to serve
         self.status = 0  # the answer's, once there is one
-        self.keep_alive = self.http11 = True
         self.started = self.done = False  # whether the answer's head is out; whether nothing more can be sent
         self.source: asyncio.Transport | None = None  # where the answer's pieces come from
         self._left: int | None = None
         self._chunked = False
-
-    @property
-    def peer(self) -> str:
-        """The client's address."""
-        return self._connection.peer
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send the whole answer. A HEAD's, a 204's and a 304's body stays here (RFC 9110 section 6.4.1)."""
@@ -51,7 +44,7 @@ class Exchange:
         if status not in {204, 304} and field(headers, b"content-length") is None:
             headers.append((b"Content-Length", b"%d" % len(body)))
         self._finish_head(headers)
-        bodiless = self.method == "HEAD" or status in {204, 304}
+        bodiless = self.request.method == "HEAD" or status in {204, 304}
         self._connection.transport.write(head_bytes(status, headers) + (b"" if bodiless else body))
         self.done = True
 
@@ -60,11 +53,11 @@ class Exchange:
         if self.done:
             return
         self.status, self.source, self.started = status, source, True
-        if self.method == "HEAD" or status in {204, 304}:
+        if self.request.method == "HEAD" or status in {204, 304}:
             self._left = 0
         elif length is not None:
             self._left = length
-        elif self.http11:
+        elif self.request.http_version == "HTTP/1.1":
             self._chunked = True
             headers.append((b"Transfer-Encoding", b"chunked"))
         else:
@@ -85,14 +78,19 @@ class Exchange:
         if data:
             self._connection.transport.write(data)
 
-    def finish(self) -> None:
-        """The body is whole. If fewer bytes came than were announced, the client learns it by the cut connection."""
+    def finish(self) -> bool:
+        """End the body; False if fewer bytes came than were announced, after which only `cut` is right."""
         if self._left:
-            self.cut()
-        elif not self.done:
-            self.done, self.source = True, None
-            if self._chunked:
-                self._connection.transport.write(b"0\r\n\r\n")
+            return False
+        if self._chunked and not self.done:
+            self._connection.transport.write(b"0\r\n\r\n")
+        self.done = True
+        return True
+
+    async def taken(self) -> None:
+        """Wait until the client's socket has taken all that was sent."""
+        await self._connection.drained()
+        self.source = None
 
     def cut(self) -> None:
         """Break off so that the client notices: neither the announced length nor the last chunk is ever sent."""
@@ -104,5 +102,5 @@ class Exchange:
         headers.append((b"Date", http_date(int(time.time()))))
         if not self.keep_alive:
             headers.append((b"Connection", b"close"))
-        elif not self.http11:
+        elif self.request.http_version == "HTTP/1.0":
             headers.append((b"Connection", b"keep-alive"))

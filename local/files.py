@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,13 @@ def write_private(path: Path, text: str) -> None:
     with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - the descriptor carries the mode
         file.write(text)
     new.replace(path)
+
+
+def secret(path: Path) -> str:
+    """A random secret, made once and remembered in a file that only its owner can read."""
+    if not path.exists():
+        write_private(path, secrets.token_hex(20))
+    return path.read_text()
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from local import answers, gateway
 from local.clients import ClientConnection
 from local.exchange import Exchange
-from local.gateway import Request
+from local.gateway import Router
 from local.http1 import Headers, field
-from local.invocation import Invocation, Result, Stream, new_id, new_trace_id
+from local.invocation import Invocation, Result, Stream
+from local.output import Terminal, error_text
 from local.pool import Pool
-from local.routing import Router
 from local.template import Route, Template
-from local.terminal import Terminal, error_text
 
 # Lambda's limit for the event of a synchronous invocation.
 MAX_EVENT_BYTES = 6 * 1024 * 1024
+# What the function never sees, and API Gateway has a response for.
+_REFUSALS = {400: "BAD_REQUEST", 413: "REQUEST_TOO_LARGE"}
 
 
 @dataclass
@@ -30,10 +31,6 @@ class Front:
     router: Router
     out: Callable[[str], None]
     terminal: Terminal | None
-
-    def connection(self) -> "FrontConnection":
-        """A new client's connection."""
-        return FrontConnection(self)
 
 
 class FrontConnection(ClientConnection):
@@ -70,7 +67,7 @@ class Call:
     def __init__(self, front: Front, exchange: Exchange) -> None:
         self._front = front
         self._exchange = exchange
-        self._request = _request(exchange)
+        self._request = exchange.request
         self._route: Route | None = None
         self._invocation: Invocation | None = None
         self._note = self._traceback = ""
@@ -79,10 +76,12 @@ class Call:
         """Route it, have the function answer, and send that; or else a gateway response."""
         exchange, request = self._exchange, self._request
         try:
+            if exchange.refusal in _REFUSALS:
+                raise NotServedError(_REFUSALS[exchange.refusal])
             if exchange.refusal:
-                self._refuse(exchange.refusal)
+                exchange.respond(*answers.problem(exchange.refusal, request.request_id))
             else:
-                await self._integrate(self._find())
+                await self._integrate(*self._find())
         except asyncio.CancelledError:
             self._note = "the client left"
             raise
@@ -91,10 +90,7 @@ class Call:
             if exchange.started:
                 exchange.cut()
             else:
-                context = {"httpMethod": request.method, "identity.sourceIp": request.source_ip}
-                exchange.respond(
-                    *answers.gateway_response(refusal.kind, request.request_id, self._front.template, context)
-                )
+                exchange.respond(*answers.gateway_response(refusal.kind, request.request_id, self._front.template))
 
     def show(self, ms: float) -> None:
         """Print the request's line, and the traceback of what went wrong in the function."""
@@ -105,8 +101,7 @@ class Call:
                 front.out(f"{request.request_id} {function}: {self._note}")
             return
         cold = self._invocation.init_ms if self._invocation is not None and self._invocation.cold else None
-        shown = request.method, request.path, exchange.status, ms, function, request.request_id
-        terminal.show(terminal.line(*shown, self._note, cold=cold))
+        terminal.show(terminal.line(request, exchange.status, ms, function, self._note, cold))
         if exchange.status >= 500 and function:
             logged = front.pools[function].log.traceback(request.request_id)
             if traceback := self._traceback or logged:
@@ -119,18 +114,12 @@ class Call:
         self._route = route
         return route, variables
 
-    async def _integrate(self, found: tuple[Route, Mapping[str, str]]) -> None:
-        route, variables = found
+    async def _integrate(self, route: Route, variables: Mapping[str, str]) -> None:
         request = self._request
-        if route.mock is not None:
-            status, headers, text = route.mock
-            self._exchange.respond(status, [(n.encode(), v.encode()) for n, v in headers.items()], text.encode())
-            return
         event = json.dumps(gateway.event(request, route, variables, self._front.template)).encode()
         if len(event) > MAX_EVENT_BYTES:
             raise NotServedError("REQUEST_TOO_LARGE")
-        # Lambda gives an invocation an id of its own; here it is the request's, so that one id finds all lines about
-        # it.
+        # Lambda gives an invocation an id of its own; here it is the request's, so that one id finds all its lines.
         self._invocation = Invocation(request.request_id, event, request.trace_id)
         try:
             async with asyncio.timeout(route.timeout):
@@ -158,7 +147,7 @@ class Call:
                 "API_CONFIGURATION_ERROR", "a route in RESPONSE_STREAM mode answered without streaming"
             )
         status, headers, body = answers.answer(result.payload)
-        if self._exchange.method != "HEAD":
+        if self._request.method != "HEAD":
             headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
         self._exchange.respond(status, self._with_id(headers), body)
 
@@ -167,10 +156,8 @@ class Call:
         if not route.streaming:
             raise NotServedError("INTEGRATION_FAILURE", "a buffered route streamed its answer")
         if stream.content_type.partition(";")[0].strip().lower() != answers.STREAM_CONTENT_TYPE:
-            raise NotServedError(
-                "API_CONFIGURATION_ERROR",
-                f"a streamed answer must be {answers.STREAM_CONTENT_TYPE}, not {stream.content_type!r}",
-            )
+            reason = f"a streamed answer must be {answers.STREAM_CONTENT_TYPE}, not {stream.content_type!r}"
+            raise NotServedError("API_CONFIGURATION_ERROR", reason)
         prelude = await stream.prelude(answers.DELIMITER, answers.MAX_PRELUDE_BYTES)
         if prelude is None:
             raise NotServedError("INTEGRATION_FAILURE", "the stream ended within its prelude, or that is over 16 KB")
@@ -182,29 +169,13 @@ class Call:
         self._exchange.begin(status, self._with_id(headers), announced, stream.transport)
         error_type = await stream.relay(self._exchange.write)
         if error_type is not None:
+            stream.acknowledge()
             raise NotServedError("INTEGRATION_FAILURE", f"the stream broke off: {error_type}")
-        self._exchange.finish()
-
-    def _refuse(self, status: int) -> None:
-        """Answer what the function never sees."""
-        if status in {400, 413}:
-            raise NotServedError("BAD_REQUEST" if status == 400 else "REQUEST_TOO_LARGE")
-        self._exchange.respond(*answers.problem(status, self._request.request_id))
+        if not self._exchange.finish():
+            raise NotServedError("INTEGRATION_FAILURE", "the stream is shorter than announced")
+        await self._exchange.taken()
+        stream.acknowledge()
 
     def _with_id(self, headers: Headers) -> Headers:
         headers.append((b"x-amzn-RequestId", self._request.request_id.encode()))
         return headers
-
-
-def _request(exchange: Exchange) -> Request:
-    given = field(exchange.headers, b"x-amzn-trace-id")
-    return Request(
-        method=exchange.method,
-        target=exchange.target,
-        headers=exchange.headers,
-        body=exchange.body,
-        source_ip=exchange.peer,
-        request_id=new_id(),
-        trace_id=given.decode("latin-1") if given else new_trace_id(),
-        http_version="HTTP/1.1" if exchange.http11 else "HTTP/1.0",
-    )

@@ -1,4 +1,4 @@
-"""API Gateway's REST proxy integration, payload version 1.0: the events that functions get. No I/O.
+"""API Gateway's routes and its REST proxy integration, payload version 1.0: the events that functions get. No I/O.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html. The runner serves
 without a stage in the path, as a custom domain name does.
@@ -6,11 +6,13 @@ without a stage in the path, as a custom domain name does.
 
 import base64
 import functools
+import re
+import string
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, unquote
 
 from local.http1 import Headers
 from local.template import ACCOUNT, Route, Template
@@ -19,10 +21,12 @@ from local.template import ACCOUNT, Route, Template
 _NOT_IN_EVENT = frozenset(
     {"connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
+# What is not percent-encoded in a canonical path.
+_PLAIN = "".join(sorted(set(string.printable) - set(string.whitespace) - set("%/")))
 # The caller's identity, as far as IAM and Cognito would know it.
 _NO_IDENTITY: dict[str, str | None] = dict.fromkeys(
-    ("accessKey", "accountId", "caller", "cognitoAuthenticationProvider", "cognitoAuthenticationType", "cognitoIdentityId",
-     "cognitoIdentityPoolId", "principalOrgId", "sourceIp", "user", "userAgent", "userArn")
+    ("accessKey", "accountId", "caller", "cognitoAuthenticationProvider", "cognitoAuthenticationType",
+     "cognitoIdentityId", "cognitoIdentityPoolId", "principalOrgId", "sourceIp", "user", "userAgent", "userArn")
 )  # fmt: skip
 
 
@@ -74,7 +78,7 @@ def event(request: Request, route: Route, variables: Mapping[str, str], template
         "queryStringParameters": query or None,
         "multiValueQueryStringParameters": multi_query or None,
         "pathParameters": dict(variables) or None,
-        "stageVariables": dict(template.stage_variables) or None,
+        "stageVariables": None,
         "requestContext": _context(request, route, template, folded),
         "body": body,
         "isBase64Encoded": encoded,
@@ -114,7 +118,7 @@ def _event_headers(request: Request) -> tuple[dict[str, str], dict[str, list[str
     multi: dict[str, list[str]] = {}
     spelled: dict[str, str] = {}
     forwarded = request.source_ip
-    port, scheme = "80", "http"
+    scheme, port = "http", "80"
     for raw_name, raw_value in request.headers:
         name, value = raw_name.decode("latin-1"), raw_value.decode("utf-8", "replace")
         lowered = name.lower()
@@ -123,8 +127,8 @@ def _event_headers(request: Request) -> tuple[dict[str, str], dict[str, list[str
         if lowered == "x-forwarded-for":
             forwarded = f"{value}, {forwarded}"
             continue
-        if lowered == "x-forwarded-proto" and value in {"http", "https"}:  # a proxy before the runner ends TLS
-            scheme = value
+        if lowered == "x-forwarded-proto":  # of a TLS proxy before the runner
+            scheme = "https" if value.lower().startswith("https") else "http"
         if lowered == "host":
             name, port = "Host", value.rpartition(":")[2] if ":" in value else "80"
         name = spelled.setdefault(lowered, name)
@@ -156,3 +160,50 @@ def _is_text(body: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+class Router:
+    """Finds the most specific resource: level by level, a fixed part before a variable, and that before a greedy one.
+
+    It is one regular expression with an alternative for each resource, the most specific first.
+    """
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._methods: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            self._methods.setdefault(route.path, {})[route.method] = route
+        paths = sorted(self._methods, key=lambda path: [_rank(part) for part in path.strip("/").split("/")])
+        self._resources: dict[int, tuple[Mapping[str, Route], list[str]]] = {}
+        alternatives, group = [], 1
+        for path in paths:
+            names = [part.strip("{+}") for part in path.split("/") if _rank(part)]
+            self._resources[group] = self._methods[path], names
+            alternatives.append(f"({'/'.join(_patterns(path.strip('/')))})")
+            group += 1 + len(names)
+        self._pattern = re.compile(f"/?(?:{'|'.join(alternatives)})/?", re.DOTALL)
+
+    def find(self, method: str, path: str) -> tuple[Route | None, dict[str, str]]:
+        """The route of a raw (percent-encoded) path, None if there is none, and the path's decoded variables."""
+        found = self._pattern.fullmatch(_canonical(path))
+        if found is None or found.lastindex is None:
+            return None, {}
+        methods, names = self._resources[found.lastindex]
+        values = found.groups()[found.lastindex : found.lastindex + len(names)]
+        variables = {name: unquote(value) for name, value in zip(names, values, strict=True)}
+        return methods.get(method) or methods.get("ANY"), variables
+
+
+def _rank(part: str) -> int:
+    return 0 if not part.startswith("{") else 2 if part.endswith("+}") else 1
+
+
+def _patterns(path: str) -> Iterator[str]:
+    for part in path.split("/"):
+        yield (re.escape(_canonical(part)), "([^/]+)", "(.+)")[_rank(part)]
+
+
+def _canonical(path: str) -> str:
+    """The path with each part encoded in the one way, so that %61 is a."""
+    if path.isascii() and "%" not in path:
+        return path
+    return "/".join(quote(unquote(part), safe=_PLAIN) for part in path.split("/"))

@@ -1,8 +1,8 @@
 """HTTP/1.1 server connections on httptools, the base of the front and of the Runtime API.
 
 Written on asyncio.Protocol, not on an ASGI server, because bytes then pass from a worker to a client without a task or
-a queue between
-them: measured on two cores, 256 MB streams are about three times as fast, and small requests a third faster.
+a queue between them: measured on two cores, 256 MB streams are about three times as fast, and small requests a third
+faster.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 class HttpConnection(asyncio.Protocol):
-    """Parses requests. Subclasses implement `head_complete`, `on_body`, `on_trailer`, `request_complete`, `connection_lost`."""
+    """Parses requests. Subclasses override `head_complete`, `on_body`, `on_trailer` and `request_complete`."""
 
     limits_head_time = False
 
@@ -132,8 +132,7 @@ class HttpConnection(asyncio.Protocol):
         """Parse; returns what is to be parsed anew.
 
         An upgrade is ignored (RFC 9110 section 7.8). httptools takes what follows its head for the other protocol, and
-        so does not read the
-        body: that head is parsed once more without the Upgrade field.
+        so does not read the body: that head is parsed once more without the Upgrade field.
         """
         try:
             self.parser.feed_data(data)

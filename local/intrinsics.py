@@ -1,10 +1,9 @@
 """CloudFormation's intrinsic functions, pseudo-parameters and conditions, resolved without an account.
 
+What only a deployment can tell (Fn::GetAZs, Fn::ImportValue, ...) becomes a placeholder such as `local-getazs`.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html
 """
 
-import base64
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,9 +25,7 @@ class Resolver:
             "AWS::AccountId": account,
             "AWS::Partition": "aws",
             "AWS::StackName": "local",
-            "AWS::StackId": f"arn:aws:cloudformation:{region}:{account}:stack/local/local",
             "AWS::URLSuffix": "amazonaws.com",
-            "AWS::NotificationARNs": [],
         }
         for name, declared in (template.get("Parameters") or {}).items():
             default = declared.get("Default", f"local-{name}")
@@ -41,18 +38,14 @@ class Resolver:
             "Fn::GetAtt": self._get_att,
             "Fn::Sub": self._sub,
             "Fn::Join": lambda value: str(value[0]).join(str(item) for item in _list(self.value(value[1]))),
-            "Fn::Select": self._select,
+            "Fn::Select": lambda value: _list(self.value(value[1]))[int(self.value(value[0]))],
             "Fn::Split": lambda value: str(self.value(value[1])).split(str(value[0])),
-            "Fn::If": lambda value: self.value(value[1] if self.condition(value[0]) else value[2]),
+            "Fn::If": lambda value: self._value(value[1] if self.condition(value[0]) else value[2]),
             "Fn::Equals": lambda value: str(self.value(value[0])) == str(self.value(value[1])),
             "Fn::And": lambda value: all(self.value(item) for item in value),
             "Fn::Or": lambda value: any(self.value(item) for item in value),
             "Fn::Not": lambda value: not self.value(value[0]),
             "Fn::FindInMap": self._find_in_map,
-            "Fn::Base64": lambda value: base64.b64encode(str(self.value(value)).encode()).decode(),
-            "Fn::GetAZs": lambda _: [f"{region}a", f"{region}b", f"{region}c"],
-            "Fn::Cidr": self._cidr,
-            "Fn::ImportValue": lambda value: f"local-{self.value(value)}",
         }
 
     def resources(self) -> dict[str, Any]:
@@ -79,7 +72,7 @@ class Resolver:
         if isinstance(value, dict):
             if len(value) == 1:
                 (name, argument), *_ = value.items()
-                if name in self._functions and not (name == "Condition" and not isinstance(argument, str)):
+                if name.startswith("Fn::") or name == "Ref" or (name == "Condition" and isinstance(argument, str)):
                     return self._call(name, argument)
             items = ((key, self._value(item)) for key, item in value.items())
             return {key: item for key, item in items if item is not _NO_VALUE}
@@ -90,29 +83,21 @@ class Resolver:
     def _call(self, name: str, argument: Any) -> Any:
         if name == "Ref" and argument == "AWS::NoValue":
             return _NO_VALUE
-        if name == "Fn::If" and isinstance(argument, list) and len(argument) == 3:
-            return self._value(argument[1] if self.condition(argument[0]) else argument[2])
         try:
             return self._functions[name](argument)
         except (TypeError, ValueError, KeyError, IndexError, AttributeError):
             return f"local-{name.removeprefix('Fn::').lower()}"
 
-    def _ref(self, name: str) -> Any:  # noqa: PLR0911 - one return a type reads best
+    def _ref(self, name: str) -> Any:
         if name in self.parameters:
             return self.parameters[name]
         resource = self._resources.get(name) or {}
-        properties = resource.get("Properties") or {}
         match resource.get("Type"):
             case "AWS::Lambda::Function":
                 return self._function_name(name)
-            case "AWS::Lambda::Alias":
-                return f"{self._function_arn(self.value(properties.get('FunctionName')))}:{self.value(properties.get('Name'))}"
-            case "AWS::Lambda::Version":
-                return f"{self._function_arn(self.value(properties.get('FunctionName')))}:1"
-            case "AWS::Lambda::LayerVersion":
-                return f"arn:aws:lambda:{self._region}:{self._account}:layer:{name}:1"
-            case "AWS::ApiGateway::Stage":
-                return self.value(properties.get("StageName", "Prod"))
+            case "AWS::Lambda::Alias" | "AWS::Lambda::Version":
+                properties = self.value(resource["Properties"])
+                return f"{self._function_arn(properties['FunctionName'])}:{properties.get('Name', 1)}"
         return f"local-{name}"
 
     def _get_att(self, argument: Any) -> Any:
@@ -146,19 +131,9 @@ class Resolver:
 
         return _VARIABLE.sub(fill, text)
 
-    def _select(self, argument: Any) -> Any:
-        index, items = int(self.value(argument[0])), _list(self.value(argument[1]))
-        return items[index]
-
     def _find_in_map(self, argument: Any) -> Any:
         keys = [str(self.value(key)) for key in argument[1:3]]
         return self.value(self._template["Mappings"][str(self.value(argument[0]))][keys[0]][keys[1]])
-
-    def _cidr(self, argument: Any) -> list[str]:
-        network = ipaddress.ip_network(str(self.value(argument[0])))
-        bits = int(self.value(argument[2])) if len(argument) > 2 else 8
-        subnets = network.subnets(new_prefix=network.max_prefixlen - bits)
-        return [str(subnet) for subnet, _ in zip(subnets, range(int(self.value(argument[1]))), strict=False)]
 
 
 def _list(value: Any) -> list[Any]:

@@ -26,10 +26,7 @@ def error_json(error_type: str, message: str) -> bytes:
 
 @dataclass(slots=True)
 class Result:
-    """A buffered result.
-
-    With an `error_type` the function raised, died, timed out or could not start, and `payload` is an error document.
-    """
+    """A buffered result. With an `error_type` the function has failed, and `payload` is Lambda's error document."""
 
     payload: bytes
     error_type: str | None = None
@@ -38,14 +35,17 @@ class Result:
 class Stream:
     """A streamed result.
 
-    Its bytes go, as they come, to the function that `relay` was given; before that they are kept.
+    Its bytes go, as they come, to the function that `relay` was given; before that they are kept. Whoever takes it
+    calls `acknowledge` when the client has all bytes, or `cancel` when it wants no more.
     """
 
-    def __init__(self, content_type: str, transport: asyncio.Transport) -> None:
+    def __init__(self, content_type: str, transport: asyncio.Transport, accept: Callable[[], None]) -> None:
         self.content_type = content_type
         self.transport = transport  # the worker's connection
-        self.over = False
+        self.ended = False  # whether all bytes have come, or it broke off
+        self.settled = False  # whether it is acknowledged, cancelled, or broke off: the worker may go on
         self.error_type: str | None = None  # by what it broke off
+        self._accept = accept
         self._kept = bytearray()
         self._write: Callable[[bytes], None] | None = None
         self._waiting: asyncio.Future[None] | None = None
@@ -60,20 +60,25 @@ class Stream:
 
     def end(self, error_type: str | None) -> None:
         """It is whole, or broke off."""
-        if not self.over:
-            self.over, self.error_type = True, error_type
-            self._wake()
+        self.ended, self.error_type = True, error_type
+        self._wake()
+
+    def acknowledge(self) -> None:
+        """The client has all bytes: the worker's call is answered."""
+        if not self.settled:
+            self.settled = True
+            self._accept()
 
     def cancel(self) -> None:
-        """Nobody wants the rest: the worker's next send fails."""
-        if not self.over:
-            self.over = True
+        """Nobody wants the rest: the worker's connection is reset."""
+        if not self.settled:
+            self.settled = True
             self.transport.abort()
 
     async def prelude(self, delimiter: bytes, most: int) -> bytes | None:
         """What comes before the delimiter; None if that does not come within `most` bytes."""
         while (end := self._kept.find(delimiter, 0, most + len(delimiter))) < 0:
-            if self.over or len(self._kept) > most:
+            if self.ended or len(self._kept) > most:
                 return None
             await self._change()
         found = bytes(self._kept[:end])
@@ -84,7 +89,7 @@ class Stream:
         """Have all bytes written; returns at the end, with the error type if it broke off."""
         self._write = write
         write(bytes(self._kept))
-        while not self.over:
+        while not self.ended:
             await self._change()
         return self.error_type
 
@@ -92,6 +97,7 @@ class Stream:
         """All of it, the first `most` bytes."""
         pieces = bytearray()
         error_type = await self.relay(lambda data: pieces.extend(data[: most - len(pieces)]))
+        self.acknowledge()
         return Result(bytes(pieces), error_type)
 
     async def _change(self) -> None:
@@ -116,8 +122,6 @@ class Invocation:
     trace_id: str
     result: "asyncio.Future[Result | Stream]" = field(default_factory=_future)
     settled: bool = False  # whether the result is known; its caller may have gone before
-    arn: str = ""
-    deadline_ms: int = 0
     waits_since: float = 0.0
     given_at: float = 0.0
     init_ms: float | None = None

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from local.invocation import Invocation, Result, Stream, error_json, new_id, new_trace_id
-from local.logs import Log
+from local.output import Log
 from local.template import Function
 from local.workers import Worker, describe_exit
 
@@ -42,10 +42,7 @@ class Pool:
         self._stopped = False
 
     async def invoke(self, invocation: Invocation) -> Result | Stream:
-        """Have it done by the warmest idle worker, or as soon as there is one.
-
-        If the caller goes before a worker has it, none gets it.
-        """
+        """Have an idle worker do it, or the next one that is; none if the caller goes before."""
         if self._idle:
             self._idle.pop().give(invocation)
         else:
@@ -133,21 +130,24 @@ class Pool:
             self._gone(worker)
 
     def _gone(self, worker: Worker) -> None:
-        """Those who wait are answered if nothing else can: one failed init is not tried again for the same callers."""
+        """Keep one warm. A failed init is the answer for all who wait, unless another worker has come up.
+
+        Those that are still starting do not count: under load there is always one, and the callers would wait for ever.
+        """
         del self._workers[worker]
         self.not_idle(worker)
         if self._stopped:
             return
         if worker.initialized or worker.generation != self.generation:
             if not self._current():
-                self._start()  # keep one warm, also for those who wait
+                self._start()
             return
         error_type, error = worker.init_error or (
             "Runtime.ExitError",
             error_json("Runtime.ExitError", f"Error: Runtime exited with {describe_exit(worker.exit_code)}"),
         )
         self.log.write(f"INIT_REPORT {self.function.name} Phase: init Status: error Error Type: {error_type}")
-        if not self._current():
+        if not any(other.initialized and other.generation == self.generation for other in self._workers):
             waiting, self._waiting = self._waiting, deque()
             for invocation in waiting:
                 invocation.settle(Result(error, error_type))

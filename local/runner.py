@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from local.files import write_private
 from local.invocation import Result
+from local.output import say
 from local.sam import load
 from local.server import Server, listening_sockets
 from local.template import Template
-from local.terminal import say
 
 if TYPE_CHECKING:  # their libraries take long to import, and are imported beside the start of the servers
     from local.postgres import Postgres
@@ -68,19 +68,17 @@ class Services:
     async def start(self) -> None:
         """Start or read everything at once; then bring the schema up to date. Raises `RunnerError`."""
         works = self._start_postgres, self._start_s3, self._read_template
+        doing = ""
         try:
             self.jwt_keys = make_keys(self.directory / "jwt-keys.json")
             # A thread cannot be called back: all are awaited, so that what has started can be stopped.
-            results = await asyncio.gather(*(asyncio.to_thread(work) for work in works), return_exceptions=True)
-            for result in results:
+            for result in await asyncio.gather(*map(asyncio.to_thread, works), return_exceptions=True):
                 if result is not None:
                     raise result
-        except Exception as failure:  # whatever they raise, the runner cannot go on
-            raise RunnerError(" ".join(str(failure).split()) or type(failure).__name__) from failure
-        try:
+            doing = "the schema could not be brought up to date: "
             await asyncio.to_thread(self._migrate)
-        except Exception as failure:  # whatever the driver raises
-            raise RunnerError(f"the schema could not be brought up to date: {failure}") from failure
+        except Exception as failure:  # whatever they raise, the runner cannot go on
+            raise RunnerError(doing + (" ".join(str(failure).split()) or type(failure).__name__)) from failure
 
     async def stop(self) -> None:
         """Stop both servers at once, as far as they have started."""
@@ -93,16 +91,23 @@ class Services:
     def server(self, out: Callable[[str], None], logs: Path | int) -> Server:
         """The template's server, with these services for its functions."""
         fixed = {
-            "DATABASE_URL": self.postgres.url,
+            **self.environment(),
             "DATABASE_IAM_AUTH": "false",
             "JWT_KEYS": str(self.jwt_keys),
-            "VIDEO_BUCKET": self.s3.bucket,
-            "AWS_ENDPOINT_URL_S3": self.s3.endpoint,
             "MIGRATIONS_DIR": str(MIGRATIONS),
             "STREAM_MAX_BYTES": "0",
             "STREAM_MODE": "stream",  # as the template's routes
         }
         return Server(self.template, fixed, self.aws(), out, logs)
+
+    def environment(self) -> dict[str, str]:
+        """What any client of the database and of S3 needs."""
+        s3 = {"AWS_ENDPOINT_URL_S3": self.s3.endpoint, "VIDEO_BUCKET": self.s3.bucket}
+        return {"DATABASE_URL": self.postgres.url, **s3, **self.aws()}
+
+    def client_environment(self, url: str) -> str:
+        """LOCAL_DIR/env: what any client needs to join in."""
+        return "".join(f"{name}={value}\n" for name, value in {"API_URL": url, **self.environment()}.items())
 
     def aws(self) -> dict[str, str]:
         """The local S3's region and credentials, by the names of AWS."""
@@ -112,23 +117,6 @@ class Services:
             "AWS_ACCESS_KEY_ID": self.s3.access_key,
             "AWS_SECRET_ACCESS_KEY": self.s3.secret_key,
         }
-
-    def client_environment(self, url: str) -> str:
-        """LOCAL_DIR/env: what any client needs to join in."""
-        values = {
-            "API_URL": url,
-            "DATABASE_URL": self.postgres.url,
-            "AWS_ENDPOINT_URL_S3": self.s3.endpoint,
-            "VIDEO_BUCKET": self.s3.bucket,
-            **self.aws(),
-        }
-        return "".join(f"{name}={value}\n" for name, value in values.items())
-
-    def demo_logins(self) -> list[str]:
-        """Load the demo data if nothing was ever there; the lines that show its log-ins."""
-        from local import demo
-
-        return demo.load(self.postgres.url, self.s3)
 
     def _start_postgres(self) -> None:
         from local import postgres
@@ -188,10 +176,7 @@ async def until_stopped(work: Callable[[asyncio.Event], Awaitable[int]]) -> int:
 
 
 async def serve(directory: Path, sockets: list[socket.socket], stop: asyncio.Event, *, raw: bool) -> int:
-    """Serve until `stop`; the exit code is returned.
-
-    `raw` leaves the terminal to what the functions print. Raises `RunnerError`.
-    """
+    """Serve until `stop`; returns the exit code. `raw` prints what functions print, alone. Raises `RunnerError`."""
     services = Services(directory)
     env, record = directory / "env", directory / "runner.json"
     async with contextlib.AsyncExitStack() as stack:
@@ -205,7 +190,9 @@ async def serve(directory: Path, sockets: list[socket.socket], stop: asyncio.Eve
         await starting
         if stop.is_set():
             return 0
-        logins = await asyncio.to_thread(services.demo_logins)
+        from local import demo  # now: what it imports is what the servers' clients have imported meanwhile
+
+        logins = await asyncio.to_thread(demo.load, services.postgres.url, services.s3)
         server = services.server(say, 1 if raw else directory / "log")
         stack.push_async_callback(server.stop)
         await server.listen(sockets)
@@ -224,10 +211,7 @@ async def serve(directory: Path, sockets: list[socket.socket], stop: asyncio.Eve
 
 
 async def invoke_once(directory: Path, function: str, event: bytes) -> Result:
-    """Start what one invocation needs, invoke, stop; logs go to the standard error.
-
-    Raises `RunnerError`, `TemplateError`.
-    """
+    """Run one invocation with all that it needs; logs go to stderr. Raises `RunnerError`, `TemplateError`."""
     services = Services(directory)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.stop)

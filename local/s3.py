@@ -13,7 +13,8 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.daemon import Daemon, DaemonError, run_detached, secret
+from local.daemon import Daemon, DaemonError, run_detached
+from local.files import secret, write_private
 
 REGION = "us-east-1"
 _http = urllib3.PoolManager(timeout=5.0, retries=False)
@@ -24,7 +25,9 @@ class S3(Daemon):
     """A running server with one bucket."""
 
     name = "the S3 server"
-    port_names = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc", "admin", "admin.grpc")  # fmt: skip
+    port_names = tuple(
+        f"{name}{kind}" for name in ("master", "volume", "filer", "s3", "admin") for kind in ("", ".grpc")
+    )
     farewells = ((SIGTERM, 5.0), (SIGKILL, 5.0))
 
     endpoint: str
@@ -52,10 +55,7 @@ class S3(Daemon):
     def request(
         self, method: str, key: str = "", body: bytes = b"", *, content_type: str = ""
     ) -> urllib3.BaseHTTPResponse:
-        """Send a signed request about a key of the bucket, or about the bucket itself.
-
-        `key` is percent-encoded already.
-        """
+        """Send a signed request about a key (percent-encoded already) of the bucket, or about the bucket itself."""
         url = f"{self.endpoint}/{self.bucket}" + (f"/{key}" if key else "")
         headers = {"Content-Type": content_type} if content_type else {}
         request = AWSRequest(method=method, url=url, data=body, headers=headers)
@@ -67,11 +67,7 @@ class S3(Daemon):
 
 
 def start(directory: Path, bucket: str = "videos") -> S3:
-    """Start the server that lives in `directory`, or find it running. Blocks until it answers and has the bucket.
-
-    Raises:
-        DaemonError: it cannot be started.
-    """
+    """Start the server in `directory`, or find it running. Blocks until it has the bucket. Raises `DaemonError`."""
     directory.mkdir(parents=True, exist_ok=True)
     directory = directory.resolve()
     keys = secret(directory / "access-key"), secret(directory / "secret-key")
@@ -91,8 +87,7 @@ def _launch(directory: Path, ports: dict[str, int], access_key: str, secret_key:
     credentials = [{"accessKey": access_key, "secretKey": secret_key}]
     identity = {"name": "local", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
     config = directory / "s3.json"
-    config.touch(mode=0o600)
-    config.write_text(json.dumps({"identities": [identity]}))
+    write_private(config, json.dumps({"identities": [identity]}))
     (directory / "data").mkdir(exist_ok=True)
     command = [
         str(binary), "-logtostderr=true", "-v=0", "mini", S3.mark(directory), "-ip=127.0.0.1", "-ip.bind=127.0.0.1",

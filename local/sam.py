@@ -11,31 +11,20 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from local.files import read_json
 from local.intrinsics import Resolver
-from local.template import (
-    ACCOUNT,
-    INTEGRATION_SECONDS,
-    REGION,
-    Function,
-    GatewayResponse,
-    Route,
-    Schedule,
-    Template,
-    TemplateError,
-)
+from local.template import ACCOUNT, REGION, Function, GatewayResponse, Route, Schedule, Template, TemplateError
 
+# API Gateway's default integration time-out.
+INTEGRATION_MS = 29_000
 _FUNCTION_IN_ARN = re.compile(r":function:([A-Za-z0-9_-]+)")
 
 
 def load(path: Path, cache: Path | None = None) -> Template:
-    """Read the template. The translation takes seconds to import, so it is kept in `cache` until the file changes.
-
-    Raises:
-        TemplateError: the file is missing, is not a template, or SAM refuses it.
-    """
+    """Read the template; `cache` keeps its translation (seconds) while the file is the same. Raises `TemplateError`."""
     try:
         text = path.read_bytes()
     except OSError as failure:
@@ -67,25 +56,17 @@ def _translate(path: Path) -> dict[str, Any]:
         raise TemplateError(f"{path} has no Resources")
     sam = _with_remote_code(json.loads(json.dumps(source)))
     try:
-        translated = transform(sam, Resolver(source, REGION, ACCOUNT).parameters, _NoPolicies())
+        # Nothing here has a role: of managed policies (boto3 would ask IAM for them) there are none.
+        translated = transform(sam, Resolver(source, REGION, ACCOUNT).parameters, SimpleNamespace(load=dict))
     except InvalidDocumentException as failure:
         causes = "; ".join(cause.message for cause in failure.causes)
         raise TemplateError(f"{path}: {causes or failure}") from failure
     return {"source": source, "translated": json.loads(json.dumps(translated))}
 
 
-class _NoPolicies:
-    """Stands for the translator's ManagedPolicyLoader: nothing here has a role, so IAM is not asked for policies."""
-
-    def load(self) -> dict[str, str]:
-        return {}
-
-
 def _with_remote_code(template: dict[str, Any]) -> dict[str, Any]:
     """The translator takes only packaged code: local paths become S3 addresses here, and are read from the source."""
-    resources = [
-        resource.get("Properties") for resource in template["Resources"].values() if isinstance(resource, dict)
-    ]
+    resources = [each.get("Properties") for each in template["Resources"].values() if isinstance(each, dict)]
     for properties in [template.get("Globals", {}).get("Function"), *resources]:
         for name in ("CodeUri", "ContentUri"):
             if isinstance(properties, dict) and isinstance(properties.get(name), str):
@@ -120,9 +101,8 @@ def read(source: Mapping[str, Any], translated: Mapping[str, Any], root: Path) -
         functions,
         routes=tuple(_routes(body, functions)),
         stage=str(stage.get("StageName", "Prod")),
-        stage_variables={name: str(value) for name, value in (stage.get("Variables") or {}).items()},
         binary_media_types=tuple(str(kind).replace("~1", "/") for kind in binary),
-        gateway_responses=_gateway_responses(body, kinds.get("AWS::ApiGateway::GatewayResponse", {})),
+        gateway_responses=_gateway_responses(body),
         schedules=schedules,
     )
 
@@ -141,10 +121,8 @@ def _function(name: str, properties: Mapping[str, Any], source: Mapping[str, Any
         raise TemplateError(f"{name}: there is no directory {directory}")
     paths = []
     for layer in properties.get("Layers") or []:
-        # A layer's reference resolves to an ARN that ends in its logical id; the translator appends a hash of its
-        # content to that.
-        logical = str(layer).rsplit(":", 2)[-2] if str(layer).count(":") >= 7 else str(layer).rsplit(":", 1)[-1]
-        paths += _layer_paths(logical, source, root)
+        # A layer's reference resolves to its logical id, to which the translator appends a hash of its content.
+        paths += _layer_paths(str(layer).removeprefix("local-"), source, root)
     variables = (properties.get("Environment") or {}).get("Variables") or {}
     function_name = properties.get("FunctionName")
     return Function(
@@ -156,19 +134,15 @@ def _function(name: str, properties: Mapping[str, Any], source: Mapping[str, Any
         memory_mb=int(properties.get("MemorySize", 128)),
         environment={key: _text(value) for key, value in variables.items()},
         python_path=tuple(paths),
-        snap_start=(properties.get("SnapStart") or {}).get("ApplyOn") == "PublishedVersions",
     )
 
 
 def _layer_paths(logical: str, source: Mapping[str, Any], root: Path) -> list[Path]:
     for name, resource in source["Resources"].items():
-        if resource.get("Type") == "AWS::Serverless::LayerVersion" and re.fullmatch(
-            rf"{re.escape(name)}[0-9a-f]{{0,10}}", logical
-        ):
-            content = _code(source, name, "ContentUri")
-            if content is not None:
-                directory = (root / content).resolve()
-                return [path for path in (directory / "python", directory) if path.is_dir()]
+        named = re.fullmatch(rf"{re.escape(name)}[0-9a-f]{{0,10}}", logical)
+        if named and resource.get("Type") == "AWS::Serverless::LayerVersion":
+            directory = (root / str(_code(source, name, "ContentUri"))).resolve()
+            return [path for path in (directory / "python", directory) if path.is_dir()]
     return []
 
 
@@ -180,44 +154,31 @@ def _routes(body: Mapping[str, Any], functions: Mapping[str, Function]) -> list[
             if not integration:
                 continue
             verb = "ANY" if method == "x-amazon-apigateway-any-method" else method.upper()
-            if str(integration.get("type", "")).lower() == "mock":
-                routes.append(Route(verb, path, mock=_mock(integration)))
-                continue
             uri = str(integration.get("uri", ""))
             name = _named(uri, functions)
             if name is None:
                 raise TemplateError(f"{verb} {path}: the integration {uri!r} is no function of this template")
-            streaming = integration.get("responseTransferMode") == "STREAM" or uri.endswith(
-                "/response-streaming-invocations"
-            )
-            seconds = float(integration.get("timeoutInMillis") or INTEGRATION_SECONDS * 1000) / 1000
+            streaming = uri.endswith("/response-streaming-invocations")
+            seconds = float(integration.get("timeoutInMillis") or INTEGRATION_MS) / 1000
             routes.append(Route(verb, path, name, seconds, streaming))
     return routes
 
 
-def _mock(integration: Mapping[str, Any]) -> tuple[int, dict[str, str], str]:
-    response = (integration.get("responses") or {}).get("default") or {}
-    headers = _headers(response, "method.response.header.")
-    text = str((response.get("responseTemplates") or {}).get("application/json", "")).strip()
-    return int(response.get("statusCode", 200)), {name: value.strip("'") for name, value in headers.items()}, text
-
-
-def _gateway_responses(body: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, GatewayResponse]:
-    found = dict(body.get("x-amazon-apigateway-gateway-responses") or {})
-    for properties in declared.values():
-        found[properties["ResponseType"]] = {key[0].lower() + key[1:]: value for key, value in properties.items()}
+def _gateway_responses(body: Mapping[str, Any]) -> dict[str, GatewayResponse]:
+    found = body.get("x-amazon-apigateway-gateway-responses") or {}
     return {
         kind: GatewayResponse(
             int(response["statusCode"]) if response.get("statusCode") else None,
-            _headers(response, "gatewayresponse.header."),
+            _headers(response),
             {name: str(text) for name, text in (response.get("responseTemplates") or {}).items()},
         )
         for kind, response in found.items()
     }
 
 
-def _headers(response: Mapping[str, Any], prefix: str) -> dict[str, str]:
+def _headers(response: Mapping[str, Any]) -> dict[str, str]:
     parameters = (response.get("responseParameters") or {}).items()
+    prefix = "gatewayresponse.header."
     return {name.removeprefix(prefix): str(value) for name, value in parameters if name.startswith(prefix)}
 
 
@@ -227,11 +188,7 @@ def _schedule(name: str, rule: Mapping[str, Any], functions: Mapping[str, Functi
     expression = rule.get("ScheduleExpression")
     if function is None or not expression or rule.get("State", "ENABLED") == "DISABLED":
         return None
-    try:
-        event = json.loads(target["Input"]) if target.get("Input") else None
-    except ValueError:
-        event = None
-    return Schedule(name, function, str(expression), event)
+    return Schedule(name, function, str(expression), json.loads(target["Input"]) if target.get("Input") else None)
 
 
 def _named(arn: str, functions: Mapping[str, Function]) -> str | None:

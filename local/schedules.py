@@ -42,10 +42,7 @@ def event_of(schedule: Schedule) -> dict[str, object]:
 
 
 async def fire(schedule: Schedule, pool: Pool, out: Callable[[str], None]) -> None:
-    """Invoke the function at the schedule's rate, for ever.
-
-    Nobody waits for its result, but a failure is worth a line.
-    """
+    """Invoke the function at the schedule's rate, for ever; only a failure is worth a line."""
     seconds = rate_seconds(schedule.expression)
     if seconds is None:
         command = f"python -m local invoke {schedule.function} EVENT_FILE"

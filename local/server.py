@@ -1,4 +1,4 @@
-"""Serves a template: pools of its functions, the front for clients, Lambda's Invoke API for `python -m local invoke`."""
+"""Serves a template: pools of its functions, the front for clients, Lambda's Invoke API for the invoke command."""
 
 import asyncio
 import contextlib
@@ -11,15 +11,14 @@ from pathlib import Path
 
 from local.clients import ClientConnection
 from local.exchange import Exchange
-from local.front import Front
+from local.front import Front, FrontConnection
+from local.gateway import Router
 from local.http1 import field
 from local.invocation import Result, error_json
-from local.logs import Log
+from local.output import Log, Terminal
 from local.pool import Pool
-from local.routing import Router
 from local.schedules import fire
 from local.template import Function, Template, TemplateError
-from local.terminal import Terminal
 
 _INVOKE = "/2015-03-31/functions/"
 
@@ -62,7 +61,9 @@ class Server:
         """Take clients' requests."""
         loop = asyncio.get_running_loop()
         for listening in sockets:
-            self._servers.append(await loop.create_server(self._front.connection, sock=listening, backlog=1024))
+            self._servers.append(
+                await loop.create_server(lambda: FrontConnection(self._front), sock=listening, backlog=1024)
+            )
 
     async def listen_for_invocations(self, token: str) -> int:
         """Take invocations by whoever knows the token; the port of 127.0.0.1 is returned."""
@@ -95,14 +96,6 @@ class Server:
         """Run the function once and wait. Raises `TemplateError` for an unknown function."""
         return await self.pools[self.template.function(function).name].run(event)
 
-    def reload(self, changed: Iterable[Path]) -> list[str]:
-        """Serve the functions whose code has changed by new workers; returns their names."""
-        paths = list(changed)
-        touched = [name for name, pool in self.pools.items() if any(_belongs(path, pool.function) for path in paths)]
-        for name in touched:
-            self.pools[name].reload()
-        return touched
-
     async def _prewarm(self) -> None:
         for pool in self.pools.values():
             pool.prewarm()
@@ -118,8 +111,12 @@ class Server:
         try:
             async for changes in awatch(*existing, debounce=200, step=50, rust_timeout=1000):
                 paths = [Path(path) for _, path in changes]
-                if touched := self.reload(paths):
-                    self._out(f"The code has changed: new workers for {', '.join(touched)}")
+                touched = [pool for pool in self.pools.values() if any(pool.function.owns(path) for path in paths)]
+                for pool in touched:
+                    pool.reload()
+                if touched:
+                    names = ", ".join(pool.function.name for pool in touched)
+                    self._out(f"The code has changed: new workers for {names}")
                 if any(path.name == "template.yaml" for path in paths):
                     self._out("template.yaml has changed: restart to serve it")
         except OSError as failure:
@@ -138,18 +135,19 @@ class InvokeConnection(ClientConnection):
 
     async def serve(self, exchange: Exchange) -> None:
         """Invoke, and answer with the function's result."""
-        path = exchange.target.decode("ascii", "replace")
+        request = exchange.request
+        path = request.target.decode("ascii", "replace")
         headers = [(b"Content-Type", b"application/json")]
         if exchange.refusal:
             exchange.respond(exchange.refusal, [], b"")
-        elif not hmac.compare_digest(field(exchange.headers, b"authorization") or b"", self._token):
+        elif not hmac.compare_digest(field(request.headers, b"authorization") or b"", self._token):
             exchange.respond(403, [], b"")
-        elif exchange.method != "POST" or not path.startswith(_INVOKE) or not path.endswith("/invocations"):
+        elif request.method != "POST" or not path.startswith(_INVOKE) or not path.endswith("/invocations"):
             exchange.respond(404, [], b"")
         else:
             try:
                 name = path.removeprefix(_INVOKE).removesuffix("/invocations")
-                result = await self._server.invoke(name, exchange.body)
+                result = await self._server.invoke(name, request.body)
             except TemplateError as failure:
                 exchange.respond(404, headers, error_json("ResourceNotFoundException", str(failure)))
                 return
@@ -161,10 +159,6 @@ class InvokeConnection(ClientConnection):
 def settings_of(function: Function, fixed: Mapping[str, str], host: Mapping[str, str]) -> dict[str, str]:
     """The function's declared variables: the runner's own values, else the host's of that name, else the template's."""
     return {name: fixed.get(name, host.get(name, value)) for name, value in function.environment.items()}
-
-
-def _belongs(path: Path, function: Function) -> bool:
-    return any(path.is_relative_to(directory) for directory in (function.directory, *function.python_path))
 
 
 def listening_sockets(port: int) -> list[socket.socket]:

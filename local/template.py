@@ -7,8 +7,6 @@ from typing import Any
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
-# API Gateway's default integration time-out, in seconds.
-INTEGRATION_SECONDS = 29.0
 
 
 class TemplateError(Exception):
@@ -27,24 +25,26 @@ class Function:
     memory_mb: int
     environment: Mapping[str, str]
     python_path: tuple[Path, ...]
-    snap_start: bool = False
 
     @property
     def arn(self) -> str:
         """The ARN that its context shows."""
         return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.function_name}"
 
+    def owns(self, path: Path) -> bool:
+        """Whether a file is part of its code or of its layers."""
+        return any(path.is_relative_to(directory) for directory in (self.directory, *self.python_path))
+
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one resource. A mock answers by itself, as SAM's CORS preflights do."""
+    """One method of one resource."""
 
     method: str  # upper case, or ANY
     path: str
     function: str = ""
-    timeout: float = INTEGRATION_SECONDS
+    timeout: float = 29.0  # seconds
     streaming: bool = False
-    mock: tuple[int, Mapping[str, str], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,6 @@ class Template:
     functions: Mapping[str, Function]
     routes: tuple[Route, ...] = ()
     stage: str = "Prod"
-    stage_variables: Mapping[str, str] = field(default_factory=dict)
     binary_media_types: tuple[str, ...] = ()
     gateway_responses: Mapping[str, GatewayResponse] = field(default_factory=dict)
     schedules: tuple[Schedule, ...] = ()

@@ -47,15 +47,9 @@ class Worker:
         self._killed = False
         self._started_at = time.perf_counter()
         self._timer: asyncio.TimerHandle | None = None
-        self._status_fd: int | None = None
-        self._memory_mb: int | None = None
-        self._looked_at = 0.0
 
     async def run(self) -> None:
-        """Live: from the start of the process until it is dead and what it has sent is read.
-
-        Raises OSError when the system refuses it.
-        """
+        """Live: from the process's start until what it has sent is read. Raises OSError if the system refuses it."""
         loop = asyncio.get_running_loop()
         function = self.pool.function
         server = await loop.create_server(lambda: RuntimeConnection(self), "127.0.0.1", 0)
@@ -88,9 +82,6 @@ class Worker:
             invocation, self.invocation = self.invocation, None
             if invocation is not None:
                 self._died(invocation)
-            if self._status_fd is not None:
-                os.close(self._status_fd)
-                self._status_fd = None
 
     def give(self, invocation: Invocation) -> None:
         """Let the idle process work on it."""
@@ -99,12 +90,10 @@ class Worker:
         function = self.pool.function
         self.invocation = invocation
         invocation.given_at = time.perf_counter()
-        invocation.arn = function.arn
-        invocation.deadline_ms = int((time.time() + function.timeout) * 1000)
         invocation.init_ms, self.init_ms = self.init_ms, None
         self._timer = asyncio.get_running_loop().call_later(function.timeout, self._timed_out)
         self.pool.log.write(f"START RequestId: {invocation.request_id} Version: $LATEST")
-        connection.give(invocation)
+        connection.give(invocation, function.arn, int((time.time() + function.timeout) * 1000))
 
     def kill(self) -> None:
         """End the process now, as Lambda does; it holds nothing that is worth a farewell."""
@@ -134,9 +123,7 @@ class Worker:
         if not self.initialized:
             self.initialized = True
             self.init_ms = (time.perf_counter() - self._started_at) * 1000
-        if self.invocation is not None:
-            self.report(self.invocation)
-            self.invocation = None
+        self.invocation = None
         self._next = connection
         self.pool.ready(self)
 
@@ -145,10 +132,7 @@ class Worker:
         self.init_error = error_type, error
 
     def report(self, invocation: Invocation) -> None:
-        """Log the lines that Lambda logs after each invocation; once.
-
-        Until the process asks for more work it still counts as busy.
-        """
+        """Log the lines that Lambda logs after each invocation; once."""
         if invocation.reported:
             return
         invocation.reported = True
@@ -160,8 +144,6 @@ class Worker:
             f"REPORT RequestId: {invocation.request_id}\tDuration: {took:.2f} ms\tBilled Duration: {billed} ms\t"
             f"Memory Size: {function.memory_mb} MB\t"
         )
-        if (used := self._used_mb()) is not None:
-            line += f"Max Memory Used: {used} MB\t"
         if invocation.init_ms is not None:
             line += f"Init Duration: {invocation.init_ms:.2f} ms\t"
         if invocation.error_type is not None:
@@ -195,20 +177,8 @@ class Worker:
 
     def _limit_memory(self, pid: int, size: int) -> None:
         if sys.platform == "linux":
-            with contextlib.suppress(
-                OSError
-            ):  # it has exited already, or the system does not let us: then without a limit
-                self._status_fd = os.open(f"/proc/{pid}/status", os.O_RDONLY)
+            with contextlib.suppress(OSError):  # it has exited already, or the system does not let us: no limit then
                 resource.prlimit(pid, resource.RLIMIT_DATA, (size, size))
-
-    def _used_mb(self) -> int | None:
-        """The process's peak memory in MB, up to 250 ms old; None where the system does not tell."""
-        if self._status_fd is not None and (now := time.monotonic()) > self._looked_at + 0.25:
-            self._looked_at = now  # to look costs a third of what the runner needs for a small request
-            with contextlib.suppress(OSError):
-                _, found, rest = os.pread(self._status_fd, 4096, 0).partition(b"VmHWM:")
-                self._memory_mb = -(-int(rest.split(None, 1)[0]) // 1024) if found else self._memory_mb
-        return self._memory_mb
 
 
 def worker_environment(function: Function, settings: Mapping[str, str], port: int) -> dict[str, str]:
@@ -219,7 +189,7 @@ def worker_environment(function: Function, settings: Mapping[str, str], port: in
         "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start" if function.snap_start else "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.function_name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[$LATEST]{port:032x}",
         # No AWS_EXECUTION_ENV: with it awslambdaric polls from a new thread at each call, for the sake of signals that

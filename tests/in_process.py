@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from local import gateway, sam
-from local.routing import Router
+from local.gateway import Router
 from local.template import REGION, Template
 from vms.responses import Streamed
 
@@ -35,11 +35,7 @@ def served() -> Template:
 def routes() -> dict[tuple[str, str], str]:
     """(method, path) → the function's directory, from template.yaml."""
     found = served()
-    return {
-        (route.method, route.path): found.functions[route.function].directory.name
-        for route in found.routes
-        if route.mock is None
-    }
+    return {(route.method, route.path): found.functions[route.function].directory.name for route in found.routes}
 
 
 @cache

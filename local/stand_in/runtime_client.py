@@ -1,4 +1,4 @@
-"""What awslambdaric's compiled HTTP client does, for systems that it is not built for (it is for Linux alone). The runner's workers find it there.
+"""What awslambdaric's compiled HTTP client does, for systems other than Linux, which it is not built for.
 
 The Runtime API: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
@@ -16,7 +16,7 @@ def initialize_client(user_agent: str) -> None:
 
 
 def next() -> tuple[bytes, dict[str, str | int]]:  # noqa: A001 - the compiled client's name
-    """Wait for an event; its body and the headers that came with it, the deadline (ms since 1970) as a number. Raises `RuntimeError`."""
+    """Wait for an event: its body and its headers, the deadline (ms since 1970) as a number. Raises `RuntimeError`."""
     status, headers, body = _exchange("GET", f"{_PREFIX}/next")
     if status != 200:
         raise RuntimeError(f"Failed to get next: {status}")

@@ -1,20 +1,23 @@
-"""Serves the template of a directory with nothing around it: `python serve_template.py DIRECTORY`. Prints the port; ends with its input.
+"""Serves the template of a directory with nothing around it: `python serve_template.py DIRECTORY`.
 
-The functions get the settings that they declare from this process's environment, and the variables that WORKERS holds as JSON.
-Their output comes out here, or goes to files in LOGS; HEAD_SECONDS is what a client has for a request's head.
+Prints its ports; ends with its input. The functions get the settings that they declare from this process's environment,
+and the variables that WORKERS holds as JSON.
+Their output comes out here, or goes to files in LOGS; HEAD_SECONDS is what a client has for a request's head, and
+SEND_BUFFER the bytes of a client's socket that the system keeps.
 """
 
 import asyncio
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 
 import uvloop
 
 from local import http1, sam
+from local.output import say
 from local.server import Server, listening_sockets
-from local.terminal import say
 
 
 async def main(directory: Path) -> None:
@@ -23,6 +26,9 @@ async def main(directory: Path) -> None:
     logs = Path(os.environ["LOGS"]) if "LOGS" in os.environ else 1
     server = Server(sam.load(directory / "template.yaml"), {"FIXED": "by the runner"}, always, say, logs)
     sockets = listening_sockets(0)
+    if "SEND_BUFFER" in os.environ:  # clients' sockets inherit it: else the system takes megabytes off the runner
+        for each in sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, int(os.environ["SEND_BUFFER"]))
     await server.listen(sockets)
     invoke_port = await server.listen_for_invocations("token")
     server.begin([directory / "functions", directory / "layers"])

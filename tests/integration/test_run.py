@@ -1,4 +1,4 @@
-"""`python -m local` as a whole: PostgreSQL, S3 and the project's own template, started, killed, started again, stopped."""
+"""`python -m local` as a whole: PostgreSQL, S3 and the project's own template, started, killed, stopped."""
 
 import json
 import os

@@ -89,7 +89,8 @@ def lambda_handler(event, context):
         time.sleep(0.5)
     if event["pathParameters"] and event["pathParameters"].get("name") == "binary":
         return {"statusCode": 200, "headers": {"Content-Type": "video/mp4"}, "isBase64Encoded": True,
-                "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"]}, "body": base64.b64encode(bytes(range(256))).decode()}
+                "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"]},
+                "body": base64.b64encode(bytes(range(256))).decode()}
     about = {"event": event, "environment": dict(os.environ), "path": sys.path, "cwd": os.getcwd(), "pid": os.getpid(),
              "shared": shared.VALUE, "remaining": context.get_remaining_time_in_millis(), "id": context.aws_request_id}
     return {"statusCode": 200, "body": json.dumps(about)}
@@ -120,7 +121,7 @@ def lambda_handler(event, context):
     return {"statusCode": 200, "body": str(os.getpid())}
 """
 
-# As the streaming contract has it, written anew here, so that the runner is tested against the protocol and not against our own sender.
+# As the streaming contract has it, written anew: the runner is tested against the protocol, not against our sender.
 STREAM = """
 import base64, json, os, socket, struct, time
 from awslambdaric.lambda_runtime_client import BaseLambdaRuntimeClient
@@ -198,6 +199,16 @@ def lambda_handler(event, context):
         connection.sendall(chunk(b"def") + b"0\\r\\n\\r\\n")
     def no_delimiter(connection):
         connection.sendall(chunk(b"{}" + b" " * 20_000) + b"0\\r\\n\\r\\n")
+    def film(connection):
+        begin(connection, content_length=str(3 * len(BLOCK)), x_pid=str(os.getpid()))
+        for _ in range(3):
+            connection.sendall(chunk(BLOCK))
+        with open("../../posted", "a") as posted: posted.write(".")
+        connection.sendall(b"0\\r\\n\\r\\n")
+    def early(connection):
+        film(connection)
+        connection.close()
+        connection.recv(1)  # an OSError: it goes on to the next invocation without the acknowledgement
     def big(connection):
         total = 64 * 1024 * 1024
         begin(connection, content_length=str(total))
@@ -274,7 +285,8 @@ def serving(directory: Path, **settings: str) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """What the functions print comes out raw."""
-    with serving(tmp_path_factory.mktemp("project"), FROM_HOST="by the host", SECRET_OF_HOST="1") as made:
+    settings = {"FROM_HOST": "by the host", "SECRET_OF_HOST": "1", "SEND_BUFFER": "65536"}
+    with serving(tmp_path_factory.mktemp("project"), **settings) as made:
         yield made
 
 
@@ -611,6 +623,80 @@ def test_a_client_that_stalls_stalls_the_function_and_then_gets_every_byte(serve
         digest.update(piece)
     connection.close()
     assert digest.hexdigest() == hashlib.sha256(bytes(range(256)) * 1024 * 256).hexdigest()
+
+
+def begin_film(served: Served, path: str) -> tuple[socket.socket, str, str]:
+    """A connection with small buffers that has read the head alone of a film that the function has sent whole.
+
+    With the function's process id and the request's id.
+    """
+    posted = served.directory / "posted"
+    before = posted.stat().st_size if posted.exists() else 0
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(60)
+    connection.connect(("127.0.0.1", served.port))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += connection.recv(1)
+    assert wait_for(lambda: posted.exists() and posted.stat().st_size > before)
+    fields = dict(line.split(": ", 1) for line in head.decode().splitlines()[1:] if line)
+    return connection, fields["x-pid"], fields["x-amzn-RequestId"]
+
+
+def read_film(connection: socket.socket, slow_seconds: int = 0) -> str:
+    """Read to the end, the first seconds 50 KB each; the digest of what came."""
+    digest = hashlib.sha256()
+    for _ in range(slow_seconds * 10):
+        digest.update(connection.recv(5_000))
+        time.sleep(0.1)
+    while data := connection.recv(65_536):
+        digest.update(data)
+    connection.close()
+    return digest.hexdigest()
+
+
+def serves_again(served: Served, pid: str) -> bool:
+    """Whether the process gets a further request: others are kept busy until it is its turn."""
+    with contextlib.ExitStack() as busy:
+        for _ in range(20):
+            connection, other, _ = begin_film(served, "/stream/film")
+            busy.enter_context(connection)
+            if other == pid:
+                return True
+    return False
+
+
+FILM = hashlib.sha256(bytes(range(256)) * 1024 * 3).hexdigest()
+
+
+@pytest.mark.parametrize(("stall_seconds", "slow_seconds"), [(0, 6), (3, 0)], ids=["50 KB/s", "stalls"])
+def test_a_slow_viewer_gets_its_film_whole_and_its_process_lives(
+    served: Served, stall_seconds: int, slow_seconds: int
+) -> None:
+    connection, pid, request_id = begin_film(served, "/stream/film")
+    time.sleep(stall_seconds)
+    assert f"END RequestId: {request_id}" not in served.log.read_text()  # it is busy until its viewer has everything
+    assert served.get("/stream/film").headers["x-pid"] != pid
+    assert read_film(connection, slow_seconds) == FILM
+    assert served.logged(f"END RequestId: {request_id}")
+    assert serves_again(served, pid)
+
+
+def test_a_process_that_does_not_wait_for_the_acknowledgement_is_refused_and_ends(served: Served) -> None:
+    connection, pid, request_id = begin_film(served, "/stream/early")
+    assert served.logged(f"RequestId: {request_id} Error: State transition to Ready failed for runtime.")
+    assert wait_for(lambda: not Path(f"/proc/{pid}").exists())
+    assert served.logged("Error Type: Runtime.ExitError")
+    connection.close()  # what of the film was still with the process is lost
+    assert served.get("/stream/small").content == b"abcdef"
+
+
+def test_a_viewer_that_leaves_with_its_film_sent_leaves_the_process_alive(served: Served) -> None:
+    connection, pid, _ = begin_film(served, "/stream/film")
+    connection.close()
+    assert serves_again(served, pid)
 
 
 def test_a_client_that_leaves_ends_the_functions_sending(served: Served) -> None:

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from local import answers, gateway, logs, sam
+from local import answers, gateway, output, sam
 from local.answers import MalformedAnswerError
-from local.gateway import Request
+from local.gateway import Request, Router
 from local.intrinsics import Resolver
-from local.routing import Router
+from local.output import Terminal, error_text
 from local.schedules import event_of, rate_seconds
 from local.server import settings_of
 from local.template import GatewayResponse, Route, Schedule, Template, TemplateError
-from local.terminal import Terminal, error_text
 
 PATHS = (
     "/",
@@ -140,6 +139,15 @@ def test_a_proxys_forwarded_for_is_kept_before_the_peers_address() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sent", "scheme"),
+    [([], "http"), ([(b"x-forwarded-proto", b"https")], "https"), ([(b"X-Forwarded-Proto", b"gopher")], "http")],
+)
+def test_the_scheme_is_http_unless_a_tls_proxy_says_https(sent: list[tuple[bytes, bytes]], scheme: str) -> None:
+    headers = event(headers=[(b"Host", b"h"), *sent])["headers"]
+    assert [value for name, value in headers.items() if name.lower() == "x-forwarded-proto"] == [scheme]
+
+
+@pytest.mark.parametrize(
     ("kind", "types", "binary"),
     [
         ("application/json", (), False),
@@ -199,6 +207,13 @@ def test_any_other_result_is_malformed(document: bytes) -> None:
         answers.answer(document)
 
 
+def test_a_functions_challenge_is_renamed_as_rest_apis_do() -> None:
+    document = b'{"statusCode": 401, "headers": {"www-authenticate": "Bearer"}}'
+    renamed = (b"x-amzn-Remapped-WWW-Authenticate", b"Bearer")
+    assert renamed in answers.answer(document)[1]
+    assert renamed in answers.prelude(document)[1]
+
+
 def test_a_streams_prelude_may_have_cookies_but_no_body() -> None:
     status, headers = answers.prelude(
         b'{"statusCode": 206, "headers": {"Content-Range": "bytes 0-1/2"}, "cookies": ["a=1"]}'
@@ -246,8 +261,8 @@ def test_a_gateway_response_falls_back_to_the_default_one_and_then_to_aws_own() 
         ({"Fn::If": ["Other", "yes", "no"]}, "yes"),
         ({"Fn::FindInMap": ["Sizes", "small", "mb"]}, 128),
         ({"Fn::FindInMap": ["Sizes", "none", "mb"]}, "local-findinmap"),
-        ({"Fn::Cidr": ["10.0.0.0/16", 2, 8]}, ["10.0.0.0/24", "10.0.1.0/24"]),
-        ({"Fn::ImportValue": "x"}, "local-x"),
+        ({"Fn::Select": [0, {"Fn::Cidr": ["10.0.0.0/16", 2, 8]}]}, "local-cidr"),
+        ({"Fn::ImportValue": "x"}, "local-importvalue"),
         ({"a": {"Ref": "AWS::NoValue"}, "b": [{"Ref": "AWS::NoValue"}, 1]}, {"b": [1]}),
         ({"a": {"Fn::If": ["Big", 1, {"Ref": "AWS::NoValue"}]}}, {}),
     ],
@@ -277,13 +292,15 @@ SAM = """
 Transform: AWS::Serverless-2016-10-31
 Parameters: {Wanted: {Type: String, Default: "no"}, Every: {Type: String, Default: rate(5 minutes)}}
 Conditions: {IsWanted: !Equals [!Ref Wanted, "yes"]}
-Globals: {Function: {Runtime: python3.13, Handler: app.lambda_handler, Timeout: 28, MemorySize: 512, AutoPublishAlias: live, CodeUri: one/}}
+Globals:
+  Function: {Runtime: python3.13, Handler: app.lambda_handler, Timeout: 28, MemorySize: 512, AutoPublishAlias: live,
+             CodeUri: one/}
 Resources:
   Layer: {Type: AWS::Serverless::LayerVersion, Properties: {ContentUri: layer/}}
   Bucket: {Type: AWS::S3::Bucket}
   Maybe: {Type: AWS::SNS::Topic, Condition: IsWanted}
   Custom: {Type: Custom::Migration, Properties: {ServiceToken: !GetAtt One.Arn}}
-  Api: {Type: AWS::Serverless::Api, Properties: {StageName: prod, Cors: "'*'"}}
+  Api: {Type: AWS::Serverless::Api, Properties: {StageName: prod}}
   One:
     Type: AWS::Serverless::Function
     Properties:
@@ -299,7 +316,10 @@ Resources:
       CodeUri: two/
       FunctionName: !Sub "${AWS::StackName}-two"
       Timeout: 900
-      Events: {Get: {Type: Api, Properties: {RestApiId: !Ref Api, Path: /s, Method: get, ResponseTransferMode: RESPONSE_STREAM}}}
+      Events:
+        Get:
+          Type: Api
+          Properties: {RestApiId: !Ref Api, Path: /s, Method: get, ResponseTransferMode: RESPONSE_STREAM}
 """
 
 
@@ -325,11 +345,9 @@ def test_functions_have_their_settings_their_layers_and_the_globals(read: Templa
 
 def test_routes_have_their_function_their_time_out_and_their_mode(read: Template) -> None:
     routes = {(route.method, route.path): route for route in read.routes}
-    get, stream, preflight = routes["GET", "/a/{b}"], routes["GET", "/s"], routes["OPTIONS", "/s"]
+    get, stream = routes["GET", "/a/{b}"], routes["GET", "/s"]
     assert (get.function, get.timeout, get.streaming) == ("One", 5, False)
     assert (stream.function, stream.timeout, stream.streaming) == ("Two", 29, True)
-    assert preflight.mock is not None
-    assert preflight.mock[1]["Access-Control-Allow-Origin"] == "*"
     assert read.stage == "prod"
 
 
@@ -386,21 +404,24 @@ def test_a_setting_is_the_runners_or_the_hosts_or_the_templates_and_only_if_decl
 
 
 def test_a_requests_line_has_colours_on_a_terminal_and_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = "GET", "/a", 200, 1.25, "EchoFunction", "the-id"
+    asked = request("/a")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr("sys.stdout", io.StringIO())
-    assert Terminal().line(*shown, cold=310.4) == "GET    /a  200  1.2 ms  Echo  the-id  cold start 310 ms"
+    assert (
+        Terminal().line(asked, 200, 1.25, "EchoFunction", cold=310.4)
+        == "GET    /a  200  1.2 ms  Echo  the-id  cold start 310 ms"
+    )
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    assert "\033[32m200\033[0m" in Terminal().line(*shown)
-    assert "\033[31m500\033[0m" in Terminal().line("GET", "/a", 500, 1.25, "EchoFunction", "the-id")
+    assert "\033[32m200\033[0m" in Terminal().line(asked, 200, 1.25, "EchoFunction")
+    assert "\033[31m500\033[0m" in Terminal().line(asked, 500, 1.25, "EchoFunction")
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\033" not in Terminal().line(*shown)
+    assert "\033" not in Terminal().line(asked, 200, 1.25, "EchoFunction")
 
 
 def test_nothing_that_a_client_sends_steers_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", io.StringIO())
     terminal = Terminal()
-    assert "\033" not in terminal.line("GET", "/\033[2J\u202e", 502, 1.0, "F", "id", "\033]0;title\a")
+    assert "\033" not in terminal.line(request("/\033[2J\u202e"), 502, 1.0, "F", "\033]0;title\a")
     assert terminal.traceback("a\n\033[2Jb") == "    a\n    \\x1b[2Jb"
 
 
@@ -417,8 +438,8 @@ def test_an_error_document_is_shown_as_a_traceback() -> None:
 
 
 def test_a_log_is_bounded_and_finds_a_requests_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "MAX_BYTES", 50_000)
-    log = logs.Log(tmp_path / "echo.log")
+    monkeypatch.setattr(output, "MAX_BYTES", 50_000)
+    log = output.Log(tmp_path / "echo.log")
     for number in range(400):
         log.write(json.dumps({"correlation_id": f"id-{number}", "exception": f"trace {number}", "pad": "x" * 1000}))
     assert log.traceback("id-399") == "trace 399"
