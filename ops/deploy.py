@@ -54,30 +54,39 @@ def environment(name: str, settings: Mapping[str, str], stack: str = "") -> Envi
     return Environment(name, stack or known[name]["global"]["parameters"]["stack_name"], {**own, **settings})
 
 
-def deploy(target: Environment, built: Path | None = None) -> str:
-    """Check, build, deploy, and tell where everything is. With `built`, what was built there is deployed as it is.
+def deploy(target: Environment) -> str:
+    """Check, build, deploy, and tell where everything is.
 
     Raises:
         DeployedError: the account is not ready, or a step failed; the message says what to do.
     """
     with plainly():
-        standing = stack(target.stack)
-        for note in check(target):
-            print(f"note: {note}")
-        if built is None:
-            build(target)
-        directory = built or BUILT
-        check_wheels(directory, target.architecture)
-        if standing and standing["StackStatus"] in NEVER_LIVE:
-            print(f"The first deployment of {target.stack} failed. What it left behind is removed first.")
-            delete(target.stack)
-            standing = None
+        standing = ready(target)
+        build(target)
+        check_wheels(BUILT, target.architecture)
         values = parameters(target, standing)
-        values["Release"] = release(directory, values)
-        given = [f'{name}="{value}"' for name, value in values.items()]
-        template = ("--template-file", str(directory / "template.yaml"), "--stack-name", target.stack)
-        _sam("deploy", "--config-env", target.name, *template, "--parameter-overrides", *given)
-        return report(target, first=standing is None)
+        values["Release"] = release(BUILT, values)
+        return submit(target, BUILT / "template.yaml", values, first=standing is None)
+
+
+def ready(target: Environment) -> dict[str, Any] | None:
+    """Check the account, and remove a stack that was never complete; the standing stack is answered. Raises `DeployedError`."""
+    for note in check(target):
+        print(f"note: {note}")
+    standing = stack(target.stack)
+    if standing and standing["StackStatus"] in NEVER_LIVE:
+        print(f"The first deployment of {target.stack} failed. What it left behind is removed first.")
+        delete(target.stack)
+        return None
+    return standing
+
+
+def submit(target: Environment, template: Path, values: Mapping[str, str], *, first: bool) -> str:
+    """Run `sam deploy` with a built template and these parameters; answers what `report` does. Raises `DeployedError`."""
+    given = [f'{name}="{value}"' for name, value in values.items()]
+    named = ("--template-file", str(template), "--stack-name", target.stack)
+    _sam("deploy", "--config-env", target.name, *named, "--parameter-overrides", *given)
+    return report(target, first=first)
 
 
 def check(target: Environment) -> list[str]:
@@ -139,8 +148,16 @@ def parameters(target: Environment, standing: Mapping[str, Any] | None) -> dict[
 
 
 def release(built: Path, values: Mapping[str, str]) -> str:
-    """Names what was built and the parameters: 40 hexadecimal digits, the same for the same sources."""
-    digest = hashlib.sha256(repr(sorted(values.items())).encode())
+    """Names what was built and the parameters: 40 hexadecimal digits, the same for the same sources and values.
+
+    Protection is left out: it is the database's, and no function would be another for it.
+    """
+    from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # has no types, and is slow to import
+
+    declared = yaml_parse((built / "template.yaml").read_text("utf-8")).get("Parameters", {})
+    known = {name: str(each.get("Default", "")) for name, each in declared.items()} | dict(values)
+    counted = sorted((name, value) for name, value in known.items() if name not in {"Release", "Protection"})
+    digest = hashlib.sha256(repr(counted).encode())
     for path in sorted(built.rglob("*")):
         if path.is_file() and path.suffix != ".pyc":  # compiled from what is counted, and not the same twice
             digest.update(f"\0{path.relative_to(built)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())

@@ -75,6 +75,13 @@ def database_url(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathF
         yield server.url
 
 
+@pytest.fixture
+def other_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A second server, empty."""
+    with postgres.start(tmp_path_factory.mktemp("other")) as server:
+        yield server.url
+
+
 @pytest.fixture(scope="session")
 def deployment(aws: str, database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     built = tmp_path_factory.mktemp("build") / "first"

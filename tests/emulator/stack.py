@@ -6,6 +6,7 @@ template.yaml is deployed as it stands but for what an emulator cannot do, and a
 import json
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from botocore.exceptions import ClientError
 from botocore.session import get_session
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # has no types
 
-from ops import account
 from ops import deploy as ops_deploy
 
 NAME = "vms-emulator"
@@ -63,15 +63,20 @@ def deploy(built: Path, parameters: Mapping[str, str], *, name: str = NAME, ever
     """
     settings = {"SetsApiGatewayRole": "true", **parameters}
     target = ops_deploy.environment("emulator", settings, stack=name)
-    path, kept = built / "template.yaml", built.parent / f"{built.name}.yaml"
-    if not kept.exists():
-        kept.write_bytes(path.read_bytes())
-    template = emulated(yaml_parse(kept.read_text("utf-8")), target.parameters, every)
+    path, original, sent = built / "template.yaml", built / "original.yaml", built / "sent.json"
+    if not original.exists():
+        shutil.copy(path, original)
+    template = emulated(yaml_parse(original.read_text("utf-8")), target.parameters, every)
     path.write_text(json.dumps(template, default=str))
-    values = ops_deploy.parameters(target, account.stack(name))
-    template["Parameters"]["Release"]["Default"] = ops_deploy.release(built, values)
-    path.write_text(json.dumps(template, default=str))
-    ops_deploy.deploy(target, built)
+    standing = ops_deploy.ready(target)
+    values = ops_deploy.parameters(target, standing)
+    values["Release"] = ops_deploy.release(built, values)
+    template["Parameters"]["Release"]["Default"] = values["Release"]
+    sent.write_text(json.dumps(template, default=str))
+    try:
+        ops_deploy.submit(target, sent, values, first=standing is None)
+    finally:
+        sent.unlink()
     return settle(template, name)
 
 

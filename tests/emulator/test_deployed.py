@@ -19,8 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ops.account import stack as described
-from ops.deploy import deploy as make_deploy
-from ops.deploy import environment
+from ops.deploy import environment, ready
 from ops.deployed import DeployedError
 from ops.destroy import destroy
 from tests.e2e.clients import Company, expect, found_company, problem, unique
@@ -47,6 +46,12 @@ FUNCTIONS = (
 NOT_EMULATED = {
     "tests/e2e/test_corporations.py::test_any_name_works_in_a_path[over_http-slash]": "decodes %2F before it matches the path",
     "tests/e2e/test_browser.py::test_a_browser_plays_a_film_seeks_to_its_middle_and_reaches_its_end[over_http]": "sends a buffered film as base64",
+}
+NOT_EMULATED |= {
+    f"tests/e2e/test_readme.py::test_the_tour_runs_as_it_is_pasted_and_leaves_nothing[over_http-{shell}]": (
+        "sends a buffered film as base64 to a client that accepts any type"
+    )
+    for shell in ("bash", "zsh", "dash")
 }
 
 
@@ -174,7 +179,7 @@ def test_a_role_that_lacks_a_right_is_refused(deployment: Deployment, http: http
     document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
     iam.delete_role_policy(RoleName=role, PolicyName=policy)
     try:
-        problem(company.guest.get(path), 404, "file-missing")
+        problem(company.guest.get(path), 502, "storage-failed")
         assert company.guest.me()["point"] == 0
     finally:
         iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
@@ -253,14 +258,13 @@ def test_a_migration_that_fails_rolls_the_update_back(
     found_company(http)
 
 
-def test_a_changed_parameter_alone_reaches_the_callers(deployment: Deployment, http: httpx.Client) -> None:
+def test_a_changed_parameter_alone_reaches_the_callers(
+    deployment: Deployment, http: httpx.Client, other_database: str
+) -> None:
     company = found_company(http)
     body = {"email": company.admin.email, "password": company.admin.password}
     first = deployment.database_url
-    with psycopg.connect(first, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE other")
-    other = first.rpartition("/")[0] + "/other"
-    deployment.deploy(parameters=database_parameters(other))
+    deployment.deploy(parameters=database_parameters(other_database))
     problem(http.post("/v1/auth/login", json=body), 401, "unauthenticated")
     found_company(http)  # in the new database, which was migrated first
     deployment.deploy(parameters=database_parameters(first))
@@ -314,7 +318,7 @@ FIRST = "vms-first"
 def test_an_account_without_the_role_for_logs_is_told_the_command(deployment: Deployment) -> None:
     client("apigateway").update_account(patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": ""}])
     with pytest.raises(DeployedError, match="SetsApiGatewayRole=true"):
-        make_deploy(environment("emulator", {}, stack=FIRST), deployment.built)
+        ready(environment("emulator", {}, stack=FIRST))
 
 
 def test_a_first_deployment_that_fails_leaves_nothing_in_the_way_of_the_second(

@@ -233,6 +233,8 @@ def test_a_database_password_is_read_from_its_secret(
     client.close()
     monkeypatch.setenv("DATABASE_PASSWORD_SECRET", arn)
     monkeypatch.setenv("AWS_REGION", REGION)
+    assert database.password_of(settings.read(dict(os.environ))) is None  # the runner's URL has one
+    monkeypatch.setenv("DATABASE_URL", "postgresql://vms@db.example.com/vms")
     assert database.password_of(settings.read(dict(os.environ))) == "of the secret"
     monkeypatch.setenv("DATABASE_PASSWORD_SECRET", arn + "x")
     with pytest.raises(Unavailable):

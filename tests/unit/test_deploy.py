@@ -157,6 +157,7 @@ def test_packages_of_another_machine_are_refused(tmp_path: Path, machine: int, a
 
 
 def test_a_release_follows_the_sources_and_the_parameters_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "template.yaml").write_text("Parameters: {LogLevel: {Default: INFO}, Size: {Default: dev}}")
     (tmp_path / "f").mkdir()
     app, compiled = tmp_path / "f" / "app.py", tmp_path / "f" / "app.pyc"
     app.write_text("1")
@@ -165,6 +166,7 @@ def test_a_release_follows_the_sources_and_the_parameters_and_nothing_else(tmp_p
     assert len(first) == 40
     compiled.write_text("compiled later")
     assert deploy.release(tmp_path, {"Size": "dev", "LogLevel": "INFO"}) == first
+    assert deploy.release(tmp_path, {"Size": "dev", "Protection": "true"}) == first  # LogLevel has its default
     assert deploy.release(tmp_path, {"Size": "dev", "LogLevel": "ERROR"}) != first
     app.write_text("2")
     second = deploy.release(tmp_path, {"LogLevel": "INFO", "Size": "dev"})
@@ -206,18 +208,20 @@ def test_a_deployment_tells_where_everything_is_and_what_comes_next(aws: Account
 def test_a_first_deployment_that_failed_is_removed_before_the_next(
     aws: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "template.yaml").write_text("Resources: {}")
+    (tmp_path / "template.yaml").write_text("Parameters: {LogLevel: {Default: INFO}}")
+    monkeypatch.setattr(deploy, "BUILT", tmp_path)
+    monkeypatch.setattr(deploy, "build", lambda _: None)
     ran: list[tuple[str, ...]] = []
     monkeypatch.setattr(deploy, "_sam", lambda *arguments, **_: ran.append(arguments))
     deleted: list[str] = []
     monkeypatch.setattr(deploy, "delete", deleted.append)
-    aws.has_stack("ROLLBACK_COMPLETE", Size="dev", Zones="bad,zones")
     aws.answers("sts", "get_caller_identity", {"Account": "123456789012"})
     aws.has_stack("ROLLBACK_COMPLETE", Size="dev")
     aws.answers("apigateway", "get_account", ROLE)
     aws.runs(1000)
+    aws.has_stack("ROLLBACK_COMPLETE", Size="dev", Zones="bad,zones")
     aws.has_stack("CREATE_COMPLETE", Size="dev")
-    deploy.deploy(dev(), tmp_path)
+    deploy.deploy(dev())
     assert deleted == ["vms-dev"]
     ((command, *arguments),) = ran
     given = dict(each.split("=", 1) for each in arguments[arguments.index("--parameter-overrides") + 1 :])

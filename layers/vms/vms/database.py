@@ -10,6 +10,7 @@ import select
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import LiteralString
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import conninfo
@@ -133,7 +134,7 @@ def password_of(config: Settings) -> str | None:
 
     Read for each connection, so that a rotated one is found. Raises `Unavailable`.
     """
-    if config.database_password_secret:
+    if config.database_password_secret and urlsplit(config.database_url).password is None:
         return _secret_password(config)
     if not config.database_iam_auth:
         return None

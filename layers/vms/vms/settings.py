@@ -98,7 +98,7 @@ DATABASE_URL = Setting("DATABASE_URL", _DATABASE_URL, None, "all", "PostgreSQL; 
 DATABASE_IAM_AUTH = Setting("DATABASE_IAM_AUTH", _one_of("false", "true"), "false", "all",
     "`true`: connect with an RDS IAM token instead of a password")
 DATABASE_PASSWORD_SECRET = Setting("DATABASE_PASSWORD_SECRET", _TEXT, "", "all",
-    "ARN of the secret that holds the password: text, or JSON with the field `password`")
+    "ARN of the secret that holds the password, if the URL does not: text, or JSON with the field `password`")
 DATABASE_CONNECT_TIMEOUT_SECONDS = Setting(
     "DATABASE_CONNECT_TIMEOUT_SECONDS", _number(int, 1, 30), 5, "all", "wait for the database before 503")
 JWT_KEYS = Setting("JWT_KEYS", _TEXT, None, "all",
