@@ -31,11 +31,6 @@ class Environment:
     stack: str
     parameters: Mapping[str, str]
 
-    @property
-    def architecture(self) -> str:
-        """The instruction set of the functions."""
-        return self.parameters.get("Architecture", "x86_64")
-
 
 def environment(name: str, settings: Mapping[str, str], stack: str = "") -> Environment:
     """Read an environment; `stack` is another name for its stack.
@@ -62,9 +57,10 @@ def deploy(target: Environment) -> str:
     """
     with plainly():
         standing = ready(target)
-        build(target)
-        check_wheels(BUILT, target.architecture)
         values = parameters(target, standing)
+        architecture = values.get("Architecture", "x86_64")
+        build(target, architecture)
+        check_wheels(BUILT, architecture)
         values["Release"] = release(BUILT, values)
         return submit(target, BUILT / "template.yaml", values, first=standing is None)
 
@@ -119,9 +115,9 @@ def check(target: Environment) -> list[str]:
     return concurrency(int(target.parameters.get("StreamConcurrency", -1)))
 
 
-def build(target: Environment, directory: Path = BUILT) -> None:
-    """Run `sam build` into `directory` for the environment's architecture. Raises `DeployedError`."""
-    _sam("build", "--config-env", target.name, "--build-dir", str(directory), MACHINE=MACHINES[target.architecture][0])
+def build(target: Environment, architecture: str, directory: Path = BUILT) -> None:
+    """Run `sam build` into `directory` for functions of this instruction set. Raises `DeployedError`."""
+    _sam("build", "--config-env", target.name, "--build-dir", str(directory), MACHINE=MACHINES[architecture][0])
 
 
 def check_wheels(built: Path, architecture: str) -> None:

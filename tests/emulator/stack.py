@@ -40,7 +40,7 @@ def client(service: str) -> Any:
 def build(directory: Path) -> None:
     """Run `sam build` into `directory`, for this machine. Raises `DeployedError`."""
     architecture = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
-    ops_deploy.build(ops_deploy.environment("emulator", {"Architecture": architecture}), directory)
+    ops_deploy.build(ops_deploy.environment("emulator", {}), architecture, directory)
 
 
 def database_parameters(url: str) -> dict[str, str]:

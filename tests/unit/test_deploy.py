@@ -210,7 +210,7 @@ def test_a_first_deployment_that_failed_is_removed_before_the_next(
 ) -> None:
     (tmp_path / "template.yaml").write_text("Parameters: {LogLevel: {Default: INFO}}")
     monkeypatch.setattr(deploy, "BUILT", tmp_path)
-    monkeypatch.setattr(deploy, "build", lambda _: None)
+    monkeypatch.setattr(deploy, "build", lambda *_: None)
     ran: list[tuple[str, ...]] = []
     monkeypatch.setattr(deploy, "_sam", lambda *arguments, **_: ran.append(arguments))
     deleted: list[str] = []
@@ -228,6 +228,24 @@ def test_a_first_deployment_that_failed_is_removed_before_the_next(
     assert command == "deploy"
     assert given.keys() == {"Size", "Protection", "Release"}  # nothing of the one that failed
     assert given["Release"].strip('"') == deploy.release(tmp_path, {"Size": "dev", "Protection": "false"})
+
+
+def test_a_stack_that_is_arm64_is_built_as_that_without_being_told_again(
+    aws: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(deploy, "BUILT", tmp_path)
+    (tmp_path / "DependenciesLayer").mkdir()
+    (tmp_path / "DependenciesLayer" / "a.so").write_bytes(b"\x7fELF".ljust(18, b"\0") + (0x3E).to_bytes(2, "little"))
+    ran: list[dict[str, str]] = []
+    monkeypatch.setattr(deploy, "_sam", lambda *_, **variables: ran.append(variables))
+    aws.answers("sts", "get_caller_identity", {"Account": "123456789012"})
+    aws.has_stack("CREATE_COMPLETE", Size="dev", Architecture="arm64")
+    aws.answers("apigateway", "get_account", ROLE)
+    aws.runs(1000)
+    aws.has_stack("CREATE_COMPLETE", Size="dev", Architecture="arm64")
+    with pytest.raises(DeployedError, match="another machine than arm64"):  # what was built is for x86_64
+        deploy.deploy(dev())
+    assert ran == [{"MACHINE": "aarch64"}]
 
 
 def test_protect_keeps_the_stack_and_its_database(aws: Account) -> None:
