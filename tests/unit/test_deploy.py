@@ -89,7 +89,7 @@ def test_what_the_caller_sets_stands_above_samconfig() -> None:
     [
         ("staging", {}, "has no environment 'staging'"),
         ("default", {}, "has no environment"),
-        ("dev", {"Sise": "x"}, "no parameter Sise"),
+        ("dev", {"Colour": "x"}, "no parameter Colour"),
     ],
 )
 def test_an_unknown_environment_or_parameter_is_refused(name: str, settings: dict[str, str], told: str) -> None:
