@@ -195,6 +195,18 @@ bench-stream: $(DEV) ## Measure the stream against the S3 server's own speed
 
 ##@ Deploy
 
+.PHONY: deploy
+deploy: $(DEV) ## Check, build and deploy: make deploy CONFIG=dev [SET="LogLevel=WARNING …"]; docs/deploy.md explains it
+	@exec $(PYTHON) -m ops deploy '$(CONFIG)' --set='$(SET)'
+
+.PHONY: protect
+protect: $(DEV) ## Keep a stack and its database from being deleted: make protect CONFIG=prod
+	@exec $(PYTHON) -m ops protect '$(CONFIG)'
+
+.PHONY: destroy
+destroy: $(DEV) ## Take a stack of size dev away whole, after asking: make destroy CONFIG=dev
+	@exec $(PYTHON) -m ops destroy '$(CONFIG)'
+
 .PHONY: migrate
 migrate: $(RUN) ## Bring a deployed stack's schema up to date: make migrate STACK=vms-prod
 	@exec $(PYTHON) -m ops migrate "$(STACK)"

@@ -1,15 +1,52 @@
-"""The operator's command line: `python -m ops migrate STACK` and `python -m ops rotate-keys STACK`."""
+"""The operator's command line: `python -m ops COMMAND`, as the Makefile's targets call it."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
 from typing import TextIO
 
-from ops import deployed
+from ops import deploy, deployed, destroy
+
+# What goes on after Ctrl-C.
+STOPPED = {
+    "migrate": "stopped waiting: the migration goes on, and its log is the function's",
+    "rotate-keys": "stopped: the old key signs on; run it again to rotate",
+    "deploy": "stopped waiting: CloudFormation goes on with what it has begun",
+}
 
 
 def main(arguments: list[str]) -> int:
     """Run a command; the exit code is returned."""
+    options = _parser().parse_args(arguments)
+    try:
+        print(_run(options))
+    except deployed.DeployedError as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{STOPPED.get(options.command, STOPPED['deploy'])}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(options: argparse.Namespace) -> str:
+    match options.command:
+        case "migrate":
+            return deployed.migrate(options.stack)
+        case "rotate-keys":
+            return deployed.rotate_keys(options.stack, options.wait, progress(sys.stderr))
+    settings = [each.partition("=") for each in shlex.split(getattr(options, "set", ""))]
+    target = deploy.environment(options.config, {name: value for name, _, value in settings})
+    match options.command:
+        case "deploy":
+            return deploy.deploy(target)
+        case "protect":
+            return deploy.protect(target)
+    return destroy.destroy(target)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ops", description="Operates a deployed stack.")
     commands = parser.add_subparsers(dest="command", required=True)
     migrate = commands.add_parser("migrate", help="bring a deployed stack's schema up to date")
@@ -19,22 +56,15 @@ def main(arguments: list[str]) -> int:
     rotate.add_argument("--wait", type=float, default=deployed.KNOWN_AFTER, help="seconds before the new key signs")
     for command in (migrate, rotate):
         command.add_argument("stack", help="name of the CloudFormation stack")
-    options = parser.parse_args(arguments)
-    try:
-        if options.command == "migrate":
-            print(deployed.migrate(options.stack))
-        else:
-            print(deployed.rotate_keys(options.stack, options.wait, progress(sys.stderr)))
-    except deployed.DeployedError as failure:
-        print(f"error: {failure}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        if options.command == "rotate-keys":
-            print("\nstopped: the old key signs on; run it again to rotate", file=sys.stderr)
-        else:
-            print("\nstopped waiting: the migration goes on, and its log is the function's", file=sys.stderr)
-        return 130
-    return 0
+    first = commands.add_parser("deploy", help="check, build, deploy, and tell where everything is")
+    first.add_argument(
+        "--set", default="", help="parameters of the template: 'LogLevel=WARNING Zones=eu-west-1a,eu-west-1b'"
+    )
+    kept = commands.add_parser("protect", help="keep the stack and its database from being deleted")
+    gone = commands.add_parser("destroy", help="take a stack of size dev away whole, after asking")
+    for command in (first, kept, gone):
+        command.add_argument("config", help="environment of samconfig.toml: dev or prod")
+    return parser
 
 
 def progress(output: TextIO, *, every: float = 60.0, width: int = 30) -> Callable[[float, float], None]:

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 
 from local import postgres
 from tests.emulator import emulator
-from tests.emulator.stack import Stack, build, deploy
+from tests.emulator.stack import Stack, build, database_parameters, deploy
 
 
 @dataclass
@@ -22,11 +22,13 @@ class Deployment:
     parameters: dict[str, str] = field(default_factory=dict)
     stack: Stack = field(default_factory=lambda: Stack("", {}, {}))
 
-    def deploy(self, built: Path | None = None, **parameters: str) -> None:
-        """Create or update it; what is given stays for the next time if it succeeds. Raises `DeployError`."""
-        wanted = {"DatabaseUrl": self.database_url, **self.parameters, **parameters}
-        self.stack = deploy(built or self.built, wanted)
-        self.parameters |= parameters
+    def deploy(
+        self, built: Path | None = None, parameters: Mapping[str, str] | None = None, every: str = "rate(1 hour)"
+    ) -> None:
+        """Create or update it; what is given stays for the next time if it succeeds. Raises `DeployedError`."""
+        wanted = {**database_parameters(self.database_url), **self.parameters, **(parameters or {})}
+        self.stack = deploy(built or self.built, wanted, every=every)
+        self.parameters |= parameters or {}
         self.built = built or self.built
 
     def built_with(self, directory: Path, migration: str, sql: str) -> Path:
@@ -47,6 +49,10 @@ def aws(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -
     if sys.version_info[:2] != (3, 13):
         pytest.fail("the layers' packages are built for Python 3.13, under which the emulator must run them")
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    keys |= {
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }  # the emulator is no business of a proxy's
     with pytest.MonkeyPatch.context() as patch:
         for name, value in keys.items():
             patch.setenv(name, value)
@@ -66,6 +72,13 @@ def database_url(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathF
         yield url
         return
     with postgres.start(tmp_path_factory.mktemp("postgres")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def other_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A second server, empty."""
+    with postgres.start(tmp_path_factory.mktemp("other")) as server:
         yield server.url
 
 

@@ -6,26 +6,21 @@ template.yaml is deployed as it stands but for what an emulator cannot do, and a
 import json
 import os
 import platform
-import subprocess
-import sys
-import tomllib
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from botocore.exceptions import ClientError
 from botocore.session import get_session
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # has no types
 
-from tests.environment import of_installer
+from ops import deploy as ops_deploy
 
-ROOT = Path(__file__).parents[2]
 NAME = "vms-emulator"
 type Template = dict[str, Any]
-
-
-class DeployError(Exception):
-    """The deployment failed; the message is what `sam deploy` printed."""
 
 
 @dataclass(frozen=True)
@@ -43,36 +38,49 @@ def client(service: str) -> Any:
 
 
 def build(directory: Path) -> None:
-    """Run `sam build` into `directory`. Raises `DeployError`."""
-    _sam(
-        "build",
-        "--config-env",
-        "emulator",
-        "--build-dir",
-        str(directory),
-        "--template-file",
-        str(ROOT / "template.yaml"),
-    )
+    """Run `sam build` into `directory`, for this machine. Raises `DeployedError`."""
+    architecture = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
+    ops_deploy.build(ops_deploy.environment("emulator", {}), architecture, directory)
 
 
-def deploy(built: Path, parameters: Mapping[str, str]) -> Stack:
-    """Create the stack or update it, and wait.
+def database_parameters(url: str) -> dict[str, str]:
+    """How the stack is told of a database: its URL without the password, which is a secret of its own."""
+    parts = urlsplit(url)
+    bare = parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", "@")).geturl()
+    manager, name = client("secretsmanager"), f"database-{parts.port}"
+    try:
+        arn = manager.create_secret(Name=name, SecretString=json.dumps({"password": parts.password}))["ARN"]
+    except ClientError:
+        arn = manager.describe_secret(SecretId=name)["ARN"]
+    return {"DatabaseUrl": bare, "DatabasePasswordSecret": arn}
+
+
+def deploy(built: Path, parameters: Mapping[str, str], *, name: str = NAME, every: str = "rate(1 hour)") -> Stack:
+    """Create the stack or update it as `make deploy` does, and wait. The plan expiry runs `every` so often.
 
     Raises:
-        DeployError: it did not become complete; CloudFormation has rolled back.
+        DeployedError: it did not become complete; CloudFormation has rolled back.
     """
-    settled = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))["emulator"]["deploy"]["parameters"]
-    values = {**dict(each.split("=", 1) for each in settled["parameter_overrides"]), **parameters}
-    template = emulated(yaml_parse((built / "template.yaml").read_text("utf-8")), values)
-    path = built / "emulated.json"
+    settings = {"SetsApiGatewayRole": "true", **parameters}
+    target = ops_deploy.environment("emulator", settings, stack=name)
+    path, original, sent = built / "template.yaml", built / "original.yaml", built / "sent.json"
+    if not original.exists():
+        shutil.copy(path, original)
+    template = emulated(yaml_parse(original.read_text("utf-8")), target.parameters, every)
     path.write_text(json.dumps(template, default=str))
-    overrides = [f'{name}="{value}"' for name, value in values.items()]
-    named = ("--stack-name", NAME, "--template-file", str(path))
-    _sam("deploy", "--config-env", "emulator", "--no-progressbar", *named, "--parameter-overrides", *overrides)
-    return settle(template)
+    standing = ops_deploy.ready(target)
+    values = ops_deploy.parameters(target, standing)
+    values["Release"] = ops_deploy.release(built, values)
+    template["Parameters"]["Release"]["Default"] = values["Release"]
+    sent.write_text(json.dumps(template, default=str))
+    try:
+        ops_deploy.submit(target, sent, values, first=standing is None)
+    finally:
+        sent.unlink()
+    return settle(template, name)
 
 
-def emulated(template: Template, parameters: Mapping[str, str]) -> Template:
+def emulated(template: Template, parameters: Mapping[str, str], every: str) -> Template:
     """The template as an emulator can take it.
 
     - Parameters become defaults: an emulator may transform SAM without the values that are given.
@@ -95,20 +103,22 @@ def emulated(template: Template, parameters: Mapping[str, str]) -> Template:
             if event["Properties"].pop("ResponseTransferMode", None):
                 del event["Properties"]["TimeoutInMillis"]
     template["Globals"]["Function"]["Environment"]["Variables"]["BCRYPT_COST"] = "4"
+    resources["StreamFunction"]["Properties"]["Environment"]["Variables"]["STREAM_MODE"] = "buffered"
+    resources["PlanExpiryFunction"]["Properties"]["Events"]["Schedule"]["Properties"]["Schedule"] = every
     return template
 
 
-def settle(template: Template) -> Stack:
+def settle(template: Template, name: str) -> Stack:
     """The stack as it stands, once its API has the gateway responses, which an emulator's import of OpenAPI drops."""
     cloudformation = client("cloudformation")
-    (described,) = cloudformation.describe_stacks(StackName=NAME)["Stacks"]
-    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=NAME)
+    (described,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
     resources = {
         resource["LogicalResourceId"]: resource["PhysicalResourceId"]
         for page in pages
         for resource in page["StackResourceSummaries"]
     }
-    api, stage = resources["Api"], template["Parameters"]["StageName"]["Default"]
+    api, stage = resources["Api"], template["Resources"]["Api"]["Properties"]["StageName"]
     if _add_gateway_responses(api, template):
         client("apigateway").create_deployment(restApiId=api, stageName=stage)
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
@@ -134,20 +144,3 @@ def _add_gateway_responses(api: str, template: Template) -> bool:
             responseTemplates=wanted[kind]["ResponseTemplates"],
         )
     return not wanted.keys() <= standing
-
-
-def _sam(*arguments: str) -> None:
-    tools = Path(sys.executable).parent
-    environment = of_installer(
-        **{name: value for name, value in os.environ.items() if name.startswith("AWS_")},
-        SAM_CLI_TELEMETRY="0",
-        PATH=f"{tools}:{os.environ['PATH']}",
-        PYTHON=sys.executable,  # the layers' Makefiles compile with it
-        MACHINE=platform.machine(),
-        NO_PROXY="127.0.0.1,localhost",  # the emulator is no business of a proxy's
-        no_proxy="127.0.0.1,localhost",
-    )
-    command: list[str | Path] = [tools / "sam", *arguments, "--config-file", str(ROOT / "samconfig.toml")]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise DeployError(f"{done.stdout}\n{done.stderr}")

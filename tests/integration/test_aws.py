@@ -5,7 +5,12 @@ import json
 import os
 import socket
 import ssl
+import sys
+import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
@@ -16,7 +21,7 @@ from tests.e2e.clients import unique
 from tests.in_process import fresh
 from tests.service import Services, forget
 from vms import aws, database, jwts, keys, settings, storage
-from vms.errors import StorageFailed
+from vms.errors import StorageFailed, Unavailable
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -118,6 +123,134 @@ def test_credentials_are_the_environments_or_what_botocore_finds(
     with pytest.raises(aws.AwsError, match="no AWS credentials"):
         aws.credentials()
     aws._resolved.cache_clear()
+
+
+class CredentialsEndpoint(HTTPServer):
+    """What Lambda serves to a function with SnapStart. Each answer has another key."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.url = f"http://127.0.0.1:{self.server_port}/2021-04-23/credentials"
+        self.status, self.lives, self.body = 200, timedelta(hours=6), ""
+        self.asked: list[str | None] = []
+
+    def document(self) -> str:
+        ends = (datetime.now(UTC) + self.lives).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return json.dumps(
+            {"AccessKeyId": f"KEY{len(self.asked)}", "SecretAccessKey": "s", "Token": "session", "Expiration": ends}
+        )
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: CredentialsEndpoint
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.headers["Authorization"])
+        self.send_response(self.server.status)
+        self.end_headers()
+        self.wfile.write((self.server.body or self.server.document()).encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        """Nothing."""
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[CredentialsEndpoint]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(aws, "_from_container", None)
+    with CredentialsEndpoint() as server:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", server.url)
+        monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "a capability")
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        yield server
+        server.shutdown()
+        serving.join()
+
+
+def test_after_a_restore_the_keys_come_from_the_container_endpoint_once_and_without_botocore(
+    endpoint: CredentialsEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "botocore.session", None)  # its import would fail
+    signed = aws.sign_s3("GET", "https://bucket.s3.amazonaws.com/key", {}, REGION)
+    assert signed["X-Amz-Security-Token"] == "session"
+    assert "Credential=KEY1/" in signed["Authorization"]
+    aws.credentials()
+    assert endpoint.asked == ["a capability"]
+
+
+def test_keys_that_end_soon_are_asked_for_anew_and_used_on_while_there_are_no_others(
+    endpoint: CredentialsEndpoint,
+) -> None:
+    endpoint.lives = timedelta(seconds=aws.REFRESH_BEFORE - 10)
+    assert aws.credentials().access_key == "KEY1"
+    assert aws.credentials().access_key == "KEY2"
+    endpoint.status = 500
+    assert aws.credentials().access_key == "KEY2"
+    assert len(endpoint.asked) == 3
+
+
+def test_keys_that_have_ended_are_not_used(endpoint: CredentialsEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    aws.credentials()
+    endpoint.status = 500
+    later = time.time() + timedelta(hours=7).total_seconds()
+    monkeypatch.setattr("vms.aws.time.time", lambda: later)
+    with pytest.raises(aws.AwsError, match="answered 500"):
+        aws.credentials()
+
+
+@pytest.mark.parametrize(
+    "body", ["no JSON", "[]", "{}", '{"AccessKeyId": "K", "SecretAccessKey": "S", "Expiration": "soon"}']
+)
+def test_an_endpoint_that_answers_something_else_is_an_error_that_shows_nothing_of_it(
+    endpoint: CredentialsEndpoint, body: str
+) -> None:
+    endpoint.body = body
+    with pytest.raises(aws.AwsError, match=r"^the container credentials' endpoint answered no credentials$"):
+        aws.credentials()
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [("http://example.com/keys", "not on this host"), ("http://127.0.0.1:9/", "does not answer: Connection")],
+)
+def test_the_authorization_token_stays_on_this_host(
+    endpoint: CredentialsEndpoint, monkeypatch: pytest.MonkeyPatch, url: str, told: str
+) -> None:
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
+    with pytest.raises(aws.AwsError, match=told):
+        aws.credentials()
+    assert endpoint.asked == []
+
+
+@pytest.mark.parametrize("form", [json.dumps({"username": "vms", "password": "of the secret"}), "of the secret"])
+def test_a_database_password_is_read_from_its_secret(
+    secrets_manager: str, arn: str, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    client = boto3.client("secretsmanager", endpoint_url=secrets_manager, region_name=REGION)
+    client.put_secret_value(SecretId=arn, SecretString=form)
+    client.close()
+    monkeypatch.setenv("DATABASE_PASSWORD_SECRET", arn)
+    monkeypatch.setenv("AWS_REGION", REGION)
+    assert database.password_of(settings.read(dict(os.environ))) is None  # the runner's URL has one
+    monkeypatch.setenv("DATABASE_URL", "postgresql://vms@db.example.com/vms")
+    assert database.password_of(settings.read(dict(os.environ))) == "of the secret"
+    monkeypatch.setenv("DATABASE_PASSWORD_SECRET", arn + "x")
+    with pytest.raises(Unavailable):
+        database.password_of(settings.read(dict(os.environ)))
+
+
+def test_a_door_without_tokens_reads_no_keys_and_the_others_refuse_broken_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_KEYS", "{}")
+    forget()
+    try:
+        assert fresh("service").lambda_handler
+        with pytest.raises(settings.SettingError, match="JWT_KEYS"):
+            fresh("tokens")
+    finally:
+        monkeypatch.undo()
+        forget()
 
 
 def test_a_wrong_key_is_refused_by_s3_and_answered_as_502(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:

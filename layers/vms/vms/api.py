@@ -68,8 +68,7 @@ class Api:
     """The routes of one Lambda. A route that does not say who may use it is refused when it is declared."""
 
     def __init__(self) -> None:
-        if not settings().jwt_keys.startswith("arn:"):
-            keys.signing_key()  # a broken local key set stops the function now, not its first caller
+        settings()  # a missing setting stops the function now, not its first caller
         self.resolver = APIGatewayRestResolver(serializer=_serialize)
         self.resolver.exception_handler(Problem)(self._answer_problem)
         self.resolver.exception_handler(RequestValidationError)(self._answer_invalid)
@@ -104,6 +103,8 @@ class Api:
         """
         status, idempotent = declared.get("status", 200), declared.get("idempotent", False)
         self.who[method, path] = who
+        if who is not Who.ANONYMOUS and not settings().jwt_keys.startswith("arn:"):
+            keys.signing_key()  # a broken local key set stops the function now; a door without tokens needs none
 
         def declare(handler: F) -> F:
             known: list[type[Problem]] = [*declared.get("errors", ()), Internal, Unavailable]

@@ -1,14 +1,17 @@
 """Signed requests to AWS without an SDK, for short cold starts.
 
-A boto3 or botocore client loads and interprets service models; importing botocore's signer alone takes longer than all
-of this module's work. botocore finds the credentials where the environment does not have them.
+A boto3 or botocore client loads and interprets service models; importing botocore's signer alone takes longer than all of this module's
+work. Credentials come from the environment, or from the container endpoint that Lambda serves to a function with SnapStart; botocore finds
+them anywhere else.
 """
 
 import http.client
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +19,8 @@ from urllib.parse import urlsplit
 from vms.signature import Keys, presign, sign
 
 TIMEOUT = 5.0
+# Seconds before their end at which temporary credentials are asked for anew.
+REFRESH_BEFORE = 300.0
 
 
 class AwsError(Exception):
@@ -23,26 +28,79 @@ class AwsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _EnvironmentKeys:
+class _Keys:
     access_key: str
     secret_key: str
     token: str | None
+    expires_at: float = float("inf")  # by the wall's clock
+
+
+_from_container: _Keys | None = None
 
 
 def credentials() -> Keys:
-    """The credentials to sign with: the environment's, as Lambda sets them, else those that botocore finds.
+    """The credentials to sign with: the environment's, else the container endpoint's, else those that botocore finds.
+
+    Lambda sets the first; with SnapStart it serves the second, because a snapshot outlives credentials.
 
     Raises:
         AwsError: there are none.
     """
     key, secret_key = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if key and secret_key:
-        return _EnvironmentKeys(key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or None)
+        return _Keys(key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or None)
+    if url := os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
+        return _container_keys(url)
     found = _resolved()
     if found is None:
         raise AwsError("there are no AWS credentials")
     frozen: Keys = found.get_frozen_credentials()
     return frozen
+
+
+def _container_keys(url: str) -> _Keys:
+    """The credentials of the container endpoint (https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html), kept
+    until five minutes before their end. Those that still hold stay in use when the endpoint does not answer.
+
+    Raises:
+        AwsError: the endpoint refuses, does not answer, or is not on this host.
+    """
+    global _from_container
+    left = _from_container.expires_at - time.time() if _from_container is not None else 0.0
+    if _from_container is None or left < REFRESH_BEFORE:
+        try:
+            _from_container = _ask_container(url)
+        except AwsError:
+            if _from_container is None or left <= 0:
+                raise
+    return _from_container
+
+
+def _ask_container(url: str) -> _Keys:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1", "169.254.170.2"}:
+        raise AwsError(
+            "the container credentials' endpoint is not on this host"
+        )  # it would get the authorization token
+    token = os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+    path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    connection = connect(parts.scheme, parts.netloc, TIMEOUT)
+    try:
+        connection.request("GET", path, headers={"Authorization": token} if token else {})
+        answer = connection.getresponse()
+        told = answer.read()
+    except (OSError, http.client.HTTPException) as failure:
+        raise AwsError(f"the container credentials' endpoint does not answer: {type(failure).__name__}") from None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise AwsError(f"the container credentials' endpoint answered {answer.status}")
+    try:
+        found = json.loads(told)
+        end = datetime.fromisoformat(found["Expiration"]).timestamp() if found.get("Expiration") else float("inf")
+        return _Keys(found["AccessKeyId"], found["SecretAccessKey"], found.get("Token"), end)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise AwsError("the container credentials' endpoint answered no credentials") from None
 
 
 @cache

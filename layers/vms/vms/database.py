@@ -10,13 +10,14 @@ import select
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import LiteralString
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import conninfo
 from psycopg.rows import DictRow, dict_row
 
 from vms.errors import Unavailable
-from vms.settings import Settings, settings
+from vms.settings import Settings, parse_password, settings
 
 logger = logging.getLogger(__name__)
 
@@ -130,13 +131,28 @@ def open_connection(config: Settings) -> psycopg.Connection[Row]:
 
 
 def password_of(config: Settings) -> str | None:
-    """The password to connect with where it is not in the URL: a fresh RDS IAM token, good for 15 minutes."""
+    """The password to connect with where it is not in the URL: a secret's, or a fresh RDS IAM token, good for 15 minutes.
+
+    Read for each connection, so that a rotated one is found. Raises `Unavailable`.
+    """
+    if config.database_password_secret and urlsplit(config.database_url).password is None:
+        return _secret_password(config)
     if not config.database_iam_auth:
         return None
     from vms.aws import database_token  # only where a token is needed: it brings an HTTP client along
 
     parts = conninfo.conninfo_to_dict(config.database_url)
     return database_token(str(parts["host"]), int(parts.get("port") or 5432), str(parts["user"]), config.region)
+
+
+def _secret_password(config: Settings) -> str:
+    from vms.aws import AwsError, secret  # only where there is a secret
+
+    try:
+        return parse_password(secret(config.database_password_secret, config.region))
+    except AwsError as failure:
+        logger.error("no database password: %s", failure)
+        raise Unavailable from None
 
 
 def close() -> None:

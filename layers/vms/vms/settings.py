@@ -97,6 +97,8 @@ _UP_TO_A_DAY = _number(int, 1, 86_400)
 DATABASE_URL = Setting("DATABASE_URL", _DATABASE_URL, None, "all", "PostgreSQL; on AWS with `?sslmode=verify-full`")
 DATABASE_IAM_AUTH = Setting("DATABASE_IAM_AUTH", _one_of("false", "true"), "false", "all",
     "`true`: connect with an RDS IAM token instead of a password")
+DATABASE_PASSWORD_SECRET = Setting("DATABASE_PASSWORD_SECRET", _TEXT, "", "all",
+    "ARN of the secret that holds the password, if the URL does not: text, or JSON with the field `password`")
 DATABASE_CONNECT_TIMEOUT_SECONDS = Setting(
     "DATABASE_CONNECT_TIMEOUT_SECONDS", _number(int, 1, 30), 5, "all", "wait for the database before 503")
 JWT_KEYS = Setting("JWT_KEYS", _TEXT, None, "all",
@@ -148,6 +150,7 @@ class Settings:
 
     database_url: str
     database_iam_auth: bool
+    database_password_secret: str
     database_connect_timeout: int
     jwt_keys: str
     jwt_issuer: str
@@ -196,6 +199,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     return Settings(
         database_url=DATABASE_URL.read(environment),
         database_iam_auth=DATABASE_IAM_AUTH.read(environment) == "true",
+        database_password_secret=DATABASE_PASSWORD_SECRET.read(environment),
         database_connect_timeout=DATABASE_CONNECT_TIMEOUT_SECONDS.read(environment),
         jwt_keys=JWT_KEYS.read(environment),
         jwt_issuer=JWT_ISSUER.read(environment),
@@ -229,6 +233,14 @@ def read_stream(environment: Mapping[str, str]) -> StreamSettings:
         first_byte_timeout=S3_FIRST_BYTE_TIMEOUT_SECONDS.read(environment),
         idle_timeout=S3_IDLE_TIMEOUT_SECONDS.read(environment),
     )
+
+
+def parse_password(text: str) -> str:
+    """Read a database's secret: JSON with the field `password`, as RDS keeps it, or else the password itself."""
+    try:
+        return str(json.loads(text)["password"])
+    except (ValueError, KeyError, TypeError):
+        return text
 
 
 def parse_jwt_keys(text: str) -> tuple[str, dict[str, str]]:

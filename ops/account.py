@@ -1,0 +1,86 @@
+"""The account that a stack is deployed to: its clients, its stacks, its quotas, and errors in one line.
+
+Credentials, region and AWS_ENDPOINT_URL come from the places where the AWS tools look for them.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ops.deployed import DeployedError
+
+# AWS keeps so many concurrent executions free of reservations (Lambda developer guide, "Configuring reserved concurrency").
+UNRESERVED = 100
+
+
+def client(service: str) -> Any:
+    """A client of this service."""
+    from botocore.session import get_session  # brings the whole of botocore along: not for `make run`
+
+    return get_session().create_client(service)
+
+
+def region() -> str:
+    """The region that the AWS tools are set to. Raises `DeployedError`."""
+    from botocore.session import get_session
+
+    found = get_session().get_config_variable("region")
+    if not found:
+        raise DeployedError("no region is set: export AWS_REGION=eu-west-1, or run `aws configure`")
+    return str(found)
+
+
+def stack(name: str) -> dict[str, Any] | None:
+    """The stack as CloudFormation describes it; None where there is none."""
+    from botocore.exceptions import ClientError
+
+    try:
+        (found,) = client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as failure:
+        if (
+            failure.response["Error"]["Code"] == "ValidationError"
+        ):  # CloudFormation's word for a stack that does not exist
+            return None
+        raise
+    return None if found["StackStatus"] == "DELETE_COMPLETE" else found
+
+
+def delete(name: str) -> None:
+    """Delete a stack and wait, up to an hour: the network interfaces of functions take AWS up to 40 minutes to let go of."""
+    cloudformation = client("cloudformation")
+    cloudformation.delete_stack(StackName=name)
+    cloudformation.get_waiter("stack_delete_complete").wait(
+        StackName=name, WaiterConfig={"Delay": 5, "MaxAttempts": 720}
+    )
+
+
+def concurrency(reserved: int) -> list[str]:
+    """What is worth knowing of the quota of concurrent executions, of which `reserved` are reserved. Raises `DeployedError`."""
+    limit = int(client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
+    if reserved > 0 and limit - reserved < UNRESERVED:
+        raise DeployedError(
+            f"StreamConcurrency={reserved} leaves fewer than {UNRESERVED} of the account's {limit} concurrent executions, which AWS refuses"
+        )
+    raising = "aws service-quotas request-service-quota-increase --service-code lambda --quota-code L-B99A9384 --desired-value 1000"
+    if limit < UNRESERVED:
+        return [
+            f"this account runs {limit} functions at once; more calls are refused with 429 and 502. Ask for more: {raising}"
+        ]
+    return []
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Say in one line what AWS refuses. Raises `DeployedError`."""
+    from botocore import exceptions
+
+    if os.environ.get("AWS_REGION"):  # the AWS CLI knows it, botocore does not
+        os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
+    try:
+        region()
+        yield
+    except (exceptions.NoCredentialsError, exceptions.ProfileNotFound, exceptions.PartialCredentialsError) as failure:
+        raise DeployedError(f"{failure}: run `aws configure` or `aws sso login`, or set AWS_PROFILE") from None
+    except (exceptions.BotoCoreError, exceptions.ClientError) as failure:
+        raise DeployedError(" ".join(str(failure).split())) from None

@@ -1,0 +1,226 @@
+"""Deploys the stack of an environment in samconfig.toml, `make deploy CONFIG=dev`, and protects it, `make protect CONFIG=prod`."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ops.account import client, concurrency, delete, plainly, region, stack
+from ops.deployed import DeployedError
+
+ROOT = Path(__file__).parents[1]
+PYTHON = sys.version_info[:2]
+BUILT = ROOT / ".aws-sam" / "build"
+# Architecture → what pip and uname call the machine, and what an ELF header does (e_machine).
+MACHINES = {"x86_64": ("x86_64", 0x3E), "arm64": ("aarch64", 0xB7)}
+# A stack in one of these states was never complete: nothing in it was ever live, and it can only be deleted.
+NEVER_LIVE = {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What samconfig.toml says of one environment, with the parameters that the caller sets above its own."""
+
+    name: str
+    stack: str
+    parameters: Mapping[str, str]
+
+
+def environment(name: str, settings: Mapping[str, str], stack: str = "") -> Environment:
+    """Read an environment; `stack` is another name for its stack.
+
+    Raises:
+        DeployedError: samconfig.toml has no such environment, or the template no such parameter.
+    """
+    known = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))
+    if "deploy" not in known.get(name, {}):
+        names = ", ".join(each for each in known if isinstance(known[each], dict) and "deploy" in known[each])
+        raise DeployedError(f"samconfig.toml has no environment {name!r}: make deploy CONFIG=… takes {names}")
+    own = dict(each.split("=", 1) for each in known[name]["deploy"]["parameters"]["parameter_overrides"])
+    head = (ROOT / "template.yaml").read_text("utf-8").partition("\nMetadata:")[0]
+    if wrong := sorted(settings.keys() - set(re.findall(r"^  (\w+):", head, re.MULTILINE))):
+        raise DeployedError(f"template.yaml has no parameter {wrong[0]}")
+    return Environment(name, stack or known[name]["global"]["parameters"]["stack_name"], {**own, **settings})
+
+
+def deploy(target: Environment) -> str:
+    """Check, build, deploy, and tell where everything is.
+
+    Raises:
+        DeployedError: the account is not ready, or a step failed; the message says what to do.
+    """
+    with plainly():
+        standing = ready(target)
+        values = parameters(target, standing)
+        architecture = values.get("Architecture", "x86_64")
+        build(target, architecture)
+        check_wheels(BUILT, architecture)
+        values["Release"] = release(BUILT, values)
+        return submit(target, BUILT / "template.yaml", values, first=standing is None)
+
+
+def ready(target: Environment) -> dict[str, Any] | None:
+    """Check the account, and remove a stack that was never complete; the standing stack is answered. Raises `DeployedError`."""
+    for note in check(target):
+        print(f"note: {note}")
+    standing = stack(target.stack)
+    if standing and standing["StackStatus"] in NEVER_LIVE:
+        print(f"The first deployment of {target.stack} failed. What it left behind is removed first.")
+        delete(target.stack)
+        return None
+    return standing
+
+
+def submit(target: Environment, template: Path, values: Mapping[str, str], *, first: bool) -> str:
+    """Run `sam deploy` with a built template and these parameters; answers what `report` does. Raises `DeployedError`."""
+    given = [f'{name}="{value}"' for name, value in values.items()]
+    named = ("--template-file", str(template), "--stack-name", target.stack)
+    _sam("deploy", "--config-env", target.name, *named, "--parameter-overrides", *given)
+    return report(target, first=first)
+
+
+def check(target: Environment) -> list[str]:
+    """Whether this machine and this account can take the stack; answers what is worth knowing. Raises `DeployedError`."""
+    if PYTHON != (3, 13):
+        raise DeployedError(
+            "Python 3.13 builds the layers, which .venv does not have: rm -rf .venv && make PYTHON_BIN=/path/to/python3.13 install"
+        )
+    account = client("sts").get_caller_identity()["Account"]
+    print(f"Account {account}, region {region()}, stack {target.stack}.")
+    standing = stack(target.stack)
+    if standing and standing["StackStatus"] == "UPDATE_ROLLBACK_FAILED":
+        raise DeployedError(
+            f"{target.stack} is stuck: aws cloudformation continue-update-rollback --stack-name {target.stack}"
+        )
+    if (
+        standing
+        and standing["StackStatus"].endswith("_IN_PROGRESS")
+        and standing["StackStatus"] != "REVIEW_IN_PROGRESS"
+    ):
+        raise DeployedError(f"{target.stack} is being changed ({standing['StackStatus']}): wait until that is over")
+    if (
+        not client("apigateway").get_account().get("cloudwatchRoleArn")
+        and target.parameters.get("SetsApiGatewayRole") != "true"
+    ):
+        raise DeployedError(
+            "API Gateway has no role for its logs in this account and region. Once: "
+            f'make deploy CONFIG={target.name} SET="SetsApiGatewayRole=true"'
+        )
+    return concurrency(int(target.parameters.get("StreamConcurrency", -1)))
+
+
+def build(target: Environment, architecture: str, directory: Path = BUILT) -> None:
+    """Run `sam build` into `directory` for functions of this instruction set. Raises `DeployedError`."""
+    _sam("build", "--config-env", target.name, "--build-dir", str(directory), MACHINE=MACHINES[architecture][0])
+
+
+def check_wheels(built: Path, architecture: str) -> None:
+    """Refuse a build whose packages are compiled for another machine than the functions'. Raises `DeployedError`."""
+    wanted = MACHINES[architecture][1]
+    for path in sorted((built / "DependenciesLayer").rglob("*.so")):
+        with path.open("rb") as file:
+            found = int.from_bytes(file.read(20)[18:20], "little")
+        if found != wanted:
+            raise DeployedError(
+                f"{path.name} is compiled for another machine than {architecture}: build again, by make deploy"
+            )
+
+
+def parameters(target: Environment, standing: Mapping[str, Any] | None) -> dict[str, str]:
+    """The values of the next deployment: the stack's own, and above them the environment's."""
+    values = {each["ParameterKey"]: each["ParameterValue"] for each in (standing or {}).get("Parameters", [])}
+    values.pop("Release", None)
+    values |= {name: value for name, value in target.parameters.items() if name != "Release"}
+    if "Protection" not in target.parameters:
+        protects = standing is not None and values.get("Size") == "prod" and not values.get("DatabaseUrl")
+        values["Protection"] = "true" if protects else "false"
+    return values
+
+
+def release(built: Path, values: Mapping[str, str]) -> str:
+    """Names what was built and the parameters: 40 hexadecimal digits, the same for the same sources and values.
+
+    Protection is left out: it is the database's, and no function would be another for it.
+    """
+    from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # has no types, and is slow to import
+
+    declared = yaml_parse((built / "template.yaml").read_text("utf-8")).get("Parameters", {})
+    known = {name: str(each.get("Default", "")) for name, each in declared.items()} | dict(values)
+    counted = sorted((name, value) for name, value in known.items() if name not in {"Release", "Protection"})
+    digest = hashlib.sha256(repr(counted).encode())
+    for path in sorted(built.rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":  # compiled from what is counted, and not the same twice
+            digest.update(f"\0{path.relative_to(built)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:40]
+
+
+def report(target: Environment, *, first: bool) -> str:
+    """Where everything is, and what comes next. Raises `DeployedError`."""
+    found = stack(target.stack)
+    if found is None:
+        raise DeployedError(f"there is no stack {target.stack}")
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    url = outputs["ApiUrl"]
+    rows = {
+        "API": url,
+        "documentation": f"{url}/docs",
+        "dashboard": outputs["DashboardUrl"],
+        "logs of functions": outputs["FunctionLogGroup"],
+        "logs of requests": outputs["AccessLogGroup"],
+        "logs of database": outputs.get("DatabaseLogGroup", ""),
+        "bucket": outputs["VideoBucketName"],
+    }
+    size = next((each["ParameterValue"] for each in found["Parameters"] if each["ParameterKey"] == "Size"), "dev")
+    following = f"open {url}/docs and sign up"
+    if first and size == "prod":
+        following = f"make protect CONFIG={target.name}, so that nobody deletes it by mistake"
+    rows["next"] = following
+    return "\n".join(f"{name:18} {value}" for name, value in rows.items() if value)
+
+
+def protect(target: Environment) -> str:
+    """Keep the stack and the database that it made from being deleted. Raises `DeployedError`."""
+    with plainly():
+        standing = stack(target.stack)
+        if standing is None:
+            raise DeployedError(f"there is no stack {target.stack}")
+        cloudformation = client("cloudformation")
+        cloudformation.update_termination_protection(StackName=target.stack, EnableTerminationProtection=True)
+        values = {each["ParameterKey"]: each["ParameterValue"] for each in standing["Parameters"]}
+        if values["DatabaseUrl"] or values["Protection"] == "true":
+            return f"{target.stack} is protected."
+        cloudformation.update_stack(
+            StackName=target.stack,
+            UsePreviousTemplate=True,
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Parameters=[
+                {"ParameterKey": name, "ParameterValue": "true"}
+                if name == "Protection"
+                else {"ParameterKey": name, "UsePreviousValue": True}
+                for name in values
+            ],
+        )
+        cloudformation.get_waiter("stack_update_complete").wait(
+            StackName=target.stack, WaiterConfig={"Delay": 5, "MaxAttempts": 360}
+        )
+        return f"{target.stack} and its database are protected."
+
+
+def _sam(*arguments: str, **variables: str) -> None:
+    """Run the SAM CLI in the project's directory; its output is the caller's. Raises `DeployedError`."""
+    tools = Path(sys.executable).parent
+    told = {
+        **os.environ,
+        "PATH": f"{tools}:{os.environ.get('PATH', '')}",
+        "PYTHON": sys.executable,
+        "SAM_CLI_TELEMETRY": "0",
+    }
+    command = [str(tools / "sam"), *arguments, "--config-file", str(ROOT / "samconfig.toml")]
+    if subprocess.run(command, cwd=ROOT, env=told | variables, check=False).returncode != 0:
+        raise DeployedError(f"sam {arguments[0]} failed; the reason is above")

@@ -1,0 +1,344 @@
+"""What `make deploy` and `make destroy` check, compute and refuse, against botocore's own models of the services."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.session import Session
+from botocore.stub import Stubber
+
+from ops import account, deploy, destroy
+from ops.deployed import DeployedError
+from tests.environment import of_child
+
+ROOT = Path(__file__).parents[2]
+NOW = "2026-11-01T00:00:00Z"
+ROLE = {"cloudwatchRoleArn": "arn:aws:iam::123456789012:role/logs"}
+OUTPUTS = {
+    "ApiUrl": "https://a.execute-api.eu-west-1.amazonaws.com/api",
+    "DashboardUrl": "https://console",
+    "FunctionLogGroup": "functions",
+    "AccessLogGroup": "requests",
+    "VideoBucketName": "films",
+}
+
+
+class Account:
+    """Answers each call as told, in order; botocore checks the calls and the answers against the services' models."""
+
+    def __init__(self) -> None:
+        session = Session()
+        session.set_credentials("key", "secret")
+        names = ("sts", "cloudformation", "apigateway", "lambda", "s3", "secretsmanager", "rds")
+        self.clients = {name: session.create_client(name, region_name="eu-west-1") for name in names}
+        self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
+        for stub in self.stubs.values():
+            stub.activate()
+
+    def answers(self, service: str, operation: str, answer: dict[str, Any], **expected: Any) -> None:
+        self.stubs[service].add_response(operation, answer, expected or None)
+
+    def has_stack(self, status: str, **parameters: str) -> None:
+        stack = {
+            "StackName": "vms-dev",
+            "CreationTime": NOW,
+            "StackStatus": status,
+            "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+            "Outputs": [{"OutputKey": name, "OutputValue": value} for name, value in OUTPUTS.items()],
+        }
+        self.answers("cloudformation", "describe_stacks", {"Stacks": [stack]})
+
+    def has_no_stack(self) -> None:
+        self.stubs["cloudformation"].add_client_error("describe_stacks", "ValidationError", "does not exist")
+
+    def runs(self, at_once: int) -> None:
+        self.answers("lambda", "get_account_settings", {"AccountLimit": {"ConcurrentExecutions": at_once}})
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    found = Account()
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    for module in (account, deploy, destroy):
+        monkeypatch.setattr(module, "client", found.clients.__getitem__)
+    monkeypatch.setattr(deploy, "PYTHON", (3, 13))
+    yield found
+    for stub in found.stubs.values():
+        stub.assert_no_pending_responses()
+
+
+def dev(**settings: str) -> deploy.Environment:
+    return deploy.environment("dev", settings)
+
+
+def test_what_the_caller_sets_stands_above_samconfig() -> None:
+    assert dev().parameters["Size"] == "dev"
+    assert dev(Size="prod", LogLevel="ERROR").parameters == {
+        "Size": "prod",
+        "LogLevel": "ERROR",
+        "Release": "unreleased",
+    }
+    assert deploy.environment("prod", {}).stack == "vms-prod"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        ("staging", {}, "has no environment 'staging'"),
+        ("default", {}, "has no environment"),
+        ("dev", {"Colour": "x"}, "no parameter Colour"),
+    ],
+)
+def test_an_unknown_environment_or_parameter_is_refused(name: str, settings: dict[str, str], told: str) -> None:
+    with pytest.raises(DeployedError, match=told):
+        deploy.environment(name, settings)
+
+
+def test_a_ready_account_has_nothing_to_note(aws: Account) -> None:
+    aws.answers("sts", "get_caller_identity", {"Account": "123456789012"})
+    aws.has_no_stack()
+    aws.answers("apigateway", "get_account", ROLE)
+    aws.runs(1000)
+    assert deploy.check(dev()) == []
+
+
+def test_a_new_accounts_small_quota_is_told_with_the_command_that_asks_for_more(aws: Account) -> None:
+    aws.runs(10)
+    (note,) = account.concurrency(-1)
+    assert "runs 10 functions at once" in note
+    assert "request-service-quota-increase" in note
+
+
+def test_a_reservation_that_aws_would_refuse_is_refused_before(aws: Account) -> None:
+    aws.runs(120)
+    assert account.concurrency(20) == []
+    aws.runs(120)
+    with pytest.raises(DeployedError, match="StreamConcurrency=21 leaves fewer than 100 of the account's 120"):
+        account.concurrency(21)
+
+
+def test_an_account_without_the_role_for_logs_is_told_the_command(aws: Account) -> None:
+    aws.answers("sts", "get_caller_identity", {"Account": "123456789012"})
+    aws.has_no_stack()
+    aws.answers("apigateway", "get_account", {})
+    with pytest.raises(DeployedError, match='make deploy CONFIG=dev SET="SetsApiGatewayRole=true"'):
+        deploy.check(dev())
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [("UPDATE_ROLLBACK_FAILED", "continue-update-rollback"), ("UPDATE_IN_PROGRESS", "wait until that is over")],
+)
+def test_a_stack_that_cannot_be_deployed_to_is_told(aws: Account, status: str, told: str) -> None:
+    aws.answers("sts", "get_caller_identity", {"Account": "123456789012"})
+    aws.has_stack(status)
+    with pytest.raises(DeployedError, match=told):
+        deploy.check(dev())
+
+
+def test_another_python_than_lambdas_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "PYTHON", (3, 12))
+    with pytest.raises(DeployedError, match="not have: rm -rf"):
+        deploy.check(dev())
+
+
+@pytest.mark.parametrize(("machine", "architecture"), [(0x3E, "x86_64"), (0xB7, "arm64")])
+def test_packages_of_another_machine_are_refused(tmp_path: Path, machine: int, architecture: str) -> None:
+    (tmp_path / "DependenciesLayer").mkdir()
+    header = b"\x7fELF".ljust(18, b"\0") + machine.to_bytes(2, "little")
+    (tmp_path / "DependenciesLayer" / "a.so").write_bytes(header)
+    deploy.check_wheels(tmp_path, architecture)
+    other = {"x86_64": "arm64", "arm64": "x86_64"}[architecture]
+    with pytest.raises(DeployedError, match=f"another machine than {other}"):
+        deploy.check_wheels(tmp_path, other)
+
+
+def test_a_release_follows_the_sources_and_the_parameters_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "template.yaml").write_text("Parameters: {LogLevel: {Default: INFO}, Size: {Default: dev}}")
+    (tmp_path / "f").mkdir()
+    app, compiled = tmp_path / "f" / "app.py", tmp_path / "f" / "app.pyc"
+    app.write_text("1")
+    compiled.write_text("compiled now")
+    first = deploy.release(tmp_path, {"LogLevel": "INFO", "Size": "dev"})
+    assert len(first) == 40
+    compiled.write_text("compiled later")
+    assert deploy.release(tmp_path, {"Size": "dev", "LogLevel": "INFO"}) == first
+    assert deploy.release(tmp_path, {"Size": "dev", "Protection": "true"}) == first  # LogLevel has its default
+    assert deploy.release(tmp_path, {"Size": "dev", "LogLevel": "ERROR"}) != first
+    app.write_text("2")
+    second = deploy.release(tmp_path, {"LogLevel": "INFO", "Size": "dev"})
+    assert second != first
+    app.rename(tmp_path / "f" / "other.py")
+    assert deploy.release(tmp_path, {"LogLevel": "INFO", "Size": "dev"}) != second
+
+
+def standing(**parameters: str) -> dict[str, Any]:
+    return {"Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()]}
+
+
+def test_a_stack_keeps_the_parameters_that_nobody_sets() -> None:
+    values = deploy.parameters(dev(), standing(Size="dev", Zones="a,b", Release="old", DatabaseSnapshot="then"))
+    assert values == {"Size": "dev", "Zones": "a,b", "DatabaseSnapshot": "then", "Protection": "false"}
+
+
+def test_protection_begins_with_prods_second_deployment() -> None:
+    prod = deploy.environment("prod", {})
+    assert deploy.parameters(prod, None)["Protection"] == "false"
+    assert deploy.parameters(prod, standing(Size="prod", DatabaseUrl=""))["Protection"] == "true"
+    assert deploy.parameters(prod, standing(Size="prod", DatabaseUrl="postgresql://a@b/c"))["Protection"] == "false"
+    assert deploy.parameters(dev(), standing(Size="dev", DatabaseUrl=""))["Protection"] == "false"
+    off = deploy.environment("prod", {"Protection": "false"})
+    assert deploy.parameters(off, standing(Size="prod", DatabaseUrl=""))["Protection"] == "false"
+
+
+def test_a_deployment_tells_where_everything_is_and_what_comes_next(aws: Account) -> None:
+    aws.has_stack("CREATE_COMPLETE", Size="dev")
+    text = deploy.report(dev(), first=True)
+    assert [value for value in OUTPUTS.values() if value not in text] == []
+    assert "/docs and sign up" in text
+    aws.has_stack("CREATE_COMPLETE", Size="prod")
+    assert "make protect CONFIG=dev" in deploy.report(dev(), first=True)
+    aws.has_stack("UPDATE_COMPLETE", Size="prod")
+    assert "make protect" not in deploy.report(dev(), first=False)
+
+
+def test_a_first_deployment_that_failed_is_removed_before_the_next(
+    aws: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "template.yaml").write_text("Parameters: {LogLevel: {Default: INFO}}")
+    monkeypatch.setattr(deploy, "BUILT", tmp_path)
+    monkeypatch.setattr(deploy, "build", lambda *_: None)
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(deploy, "_sam", lambda *arguments, **_: ran.append(arguments))
+    deleted: list[str] = []
+    monkeypatch.setattr(deploy, "delete", deleted.append)
+    aws.answers("sts", "get_caller_identity", {"Account": "123456789012"})
+    aws.has_stack("ROLLBACK_COMPLETE", Size="dev")
+    aws.answers("apigateway", "get_account", ROLE)
+    aws.runs(1000)
+    aws.has_stack("ROLLBACK_COMPLETE", Size="dev", Zones="bad,zones")
+    aws.has_stack("CREATE_COMPLETE", Size="dev")
+    deploy.deploy(dev())
+    assert deleted == ["vms-dev"]
+    ((command, *arguments),) = ran
+    given = dict(each.split("=", 1) for each in arguments[arguments.index("--parameter-overrides") + 1 :])
+    assert command == "deploy"
+    assert given.keys() == {"Size", "Protection", "Release"}  # nothing of the one that failed
+    assert given["Release"].strip('"') == deploy.release(tmp_path, {"Size": "dev", "Protection": "false"})
+
+
+def test_a_stack_that_is_arm64_is_built_as_that_without_being_told_again(
+    aws: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(deploy, "BUILT", tmp_path)
+    (tmp_path / "DependenciesLayer").mkdir()
+    (tmp_path / "DependenciesLayer" / "a.so").write_bytes(b"\x7fELF".ljust(18, b"\0") + (0x3E).to_bytes(2, "little"))
+    ran: list[dict[str, str]] = []
+    monkeypatch.setattr(deploy, "_sam", lambda *_, **variables: ran.append(variables))
+    aws.answers("sts", "get_caller_identity", {"Account": "123456789012"})
+    aws.has_stack("CREATE_COMPLETE", Size="dev", Architecture="arm64")
+    aws.answers("apigateway", "get_account", ROLE)
+    aws.runs(1000)
+    aws.has_stack("CREATE_COMPLETE", Size="dev", Architecture="arm64")
+    with pytest.raises(DeployedError, match="another machine than arm64"):  # what was built is for x86_64
+        deploy.deploy(dev())
+    assert ran == [{"MACHINE": "aarch64"}]
+
+
+def test_protect_keeps_the_stack_and_its_database(aws: Account) -> None:
+    prod = deploy.environment("prod", {})
+    aws.has_stack("CREATE_COMPLETE", Size="prod", Protection="false", DatabaseUrl="")
+    aws.answers(
+        "cloudformation", "update_termination_protection", {}, StackName="vms-prod", EnableTerminationProtection=True
+    )
+    aws.answers(
+        "cloudformation",
+        "update_stack",
+        {},
+        StackName="vms-prod",
+        UsePreviousTemplate=True,
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        Parameters=[
+            {"ParameterKey": "Size", "UsePreviousValue": True},
+            {"ParameterKey": "Protection", "ParameterValue": "true"},
+            {"ParameterKey": "DatabaseUrl", "UsePreviousValue": True},
+        ],
+    )
+    aws.has_stack("UPDATE_COMPLETE")
+    assert "its database" in deploy.protect(prod)
+    aws.has_stack("UPDATE_COMPLETE", Protection="true", DatabaseUrl="")
+    aws.answers("cloudformation", "update_termination_protection", {})
+    assert deploy.protect(prod) == "vms-prod is protected."
+
+
+def test_only_dev_is_destroyed_and_only_when_its_name_is_typed(aws: Account) -> None:
+    def never(_: str) -> str:
+        pytest.fail("it asks")
+
+    aws.has_stack("CREATE_COMPLETE", Size="prod")
+    with pytest.raises(DeployedError, match="only dev is destroyed"):
+        destroy.destroy(dev(), never)
+    aws.has_stack("CREATE_COMPLETE", Size="dev")
+    aws.answers("cloudformation", "list_stack_resources", owned(VideoBucket="films"))
+    with pytest.raises(DeployedError, match="nothing was deleted"):
+        destroy.destroy(dev(), lambda _: "vms-prod")
+
+
+def owned(**resources: str) -> dict[str, Any]:
+    return {
+        "StackResourceSummaries": [
+            {
+                "LogicalResourceId": name,
+                "PhysicalResourceId": physical,
+                "ResourceType": "x",
+                "ResourceStatus": "CREATE_COMPLETE",
+                "LastUpdatedTimestamp": NOW,
+            }
+            for name, physical in resources.items()
+        ]
+    }
+
+
+def test_destroy_empties_the_bucket_of_every_version_and_lists_the_last_snapshot(
+    aws: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(destroy, "delete", lambda _: None)
+    aws.has_stack("CREATE_COMPLETE", Size="dev")
+    aws.answers(
+        "cloudformation", "list_stack_resources", owned(VideoBucket="films", JwtKeys="arn:keys", Database="vms-1")
+    )
+    versions = {"Versions": [{"Key": "a", "VersionId": "1"}], "DeleteMarkers": [{"Key": "a", "VersionId": "2"}]}
+    aws.answers("s3", "list_object_versions", versions, Bucket="films")
+    both = [{"Key": "a", "VersionId": "1"}, {"Key": "a", "VersionId": "2"}]
+    aws.answers("s3", "delete_objects", {}, Bucket="films", Delete={"Objects": both, "Quiet": True})
+    aws.answers("s3", "delete_bucket", {}, Bucket="films")
+    aws.answers("secretsmanager", "delete_secret", {}, SecretId="arn:keys", ForceDeleteWithoutRecovery=True)
+    snapshots = {"DBSnapshots": [{"DBSnapshotIdentifier": "vms-dev-snapshot"}]}
+    aws.answers("rds", "describe_db_snapshots", snapshots, DBInstanceIdentifier="vms-1", SnapshotType="manual")
+    assert "delete-db-snapshot --db-snapshot-identifier vms-dev-snapshot" in destroy.destroy(dev(), lambda _: "vms-dev")
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({}, "error: no region is set"),
+        ({"AWS_REGION": "eu-west-1"}, "error: Unable to locate credentials"),
+        ({"AWS_REGION": "eu-west-1", "AWS_PROFILE": "nobody"}, "error: The config profile (nobody) could not be found"),
+    ],
+)
+def test_without_credentials_or_region_there_is_one_line(tmp_path: Path, variables: dict[str, str], told: str) -> None:
+    nowhere = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ops", "deploy", "dev"],
+        cwd=ROOT,
+        env=of_child(**nowhere, **variables),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(told)
+    assert done.stderr.count("\n") == 1

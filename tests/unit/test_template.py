@@ -1,0 +1,397 @@
+"""The template as CloudFormation gets it: transformed by SAM's own translator, for each shape that docs/deploy.md describes."""
+
+import ast
+import copy
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.translator.transform import transform  # type: ignore[import-untyped]  # has no types
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # has no types
+
+from local.intrinsics import Resolver
+
+ROOT = Path(__file__).parents[2]
+REGION, ACCOUNT = "eu-west-1", "123456789012"
+EXISTING = {"DatabaseUrl": "postgresql://vms@db.example.com/vms?sslmode=verify-full"}
+SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:database"
+SHAPES: dict[str, dict[str, str]] = {
+    "dev": {},
+    "prod": {"Size": "prod", "Protection": "true", "SnapStart": "PublishedVersions", "StreamConcurrency": "50"},
+    "restored": {"Size": "prod", "DatabaseSnapshot": "before-the-accident", "Zones": "eu-west-1b,eu-west-1c"},
+    "password": {**EXISTING, "DatabasePasswordSecret": SECRET},
+    "iam": {**EXISTING, "Size": "prod", "DatabaseUserResource": "db-ABCDEFGH/vms"},
+    "network": {**EXISTING, "SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"},
+    "domain": {
+        "DomainName": "api.example.com",
+        "CertificateArn": "arn:aws:acm:x",
+        "HostedZoneId": "Z1",
+        "WebAclArn": "arn:x",
+    },
+    "notified": {
+        "AlarmTopicArn": "arn:aws:sns:x",
+        "CorsOrigins": "https://a.example,https://b.example",
+        "SetsApiGatewayRole": "true",
+    },
+}
+every_shape = pytest.mark.parametrize("shape", SHAPES)
+type Template = dict[str, Any]
+
+
+@cache
+def source() -> Template:
+    read: Template = json.loads(json.dumps(yaml_parse((ROOT / "template.yaml").read_text("utf-8")), default=str))
+    return read
+
+
+class NoPolicies:
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+def transformed(**parameters: str) -> Template:
+    """What SAM makes of the template with these parameters."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", REGION)
+        return _transformed(tuple(sorted(parameters.items())))
+
+
+@cache
+def _transformed(parameters: tuple[tuple[str, str], ...]) -> Template:
+    template = copy.deepcopy(source())
+    for name, value in {"Release": "a" * 40, **dict(parameters)}.items():
+        template["Parameters"][name]["Default"] = value
+    for resource in template["Resources"].values():
+        for name in {"CodeUri", "ContentUri"} & resource.get("Properties", {}).keys():
+            resource["Properties"][name] = "s3://bucket/code"
+    values = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
+    return json.loads(json.dumps(transform(template, values, NoPolicies())))  # type: ignore[no-any-return]
+
+
+def resources(shape: str) -> dict[str, Any]:
+    """The resources that this shape makes, with their properties resolved."""
+    return Resolver(transformed(**SHAPES[shape]), REGION, ACCOUNT).resources()
+
+
+def of_type(shape: str, kind: str) -> dict[str, Any]:
+    return {name: found["Properties"] for name, found in resources(shape).items() if found["Type"] == kind}
+
+
+def versions(template: Template) -> dict[str, str]:
+    """Function → the logical id of the version that its alias `live` points to."""
+    return {
+        name.removesuffix("Aliaslive"): resource["Properties"]["FunctionVersion"]["Fn::GetAtt"][0]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::Lambda::Alias"
+    }
+
+
+def functions() -> dict[str, str]:
+    """Function → its directory below functions/."""
+    return {
+        name: Path(found["Properties"]["CodeUri"]).name
+        for name, found in source()["Resources"].items()
+        if found["Type"] == "AWS::Serverless::Function"
+    }
+
+
+def test_another_release_is_another_version_of_every_function_and_nothing_else_moves() -> None:
+    first, again, second = transformed(Release="a" * 40), transformed(Release="a" * 40), transformed(Release="b" * 40)
+    before, after = versions(first), versions(second)
+    assert before == versions(again)
+    assert before.keys() == after.keys() == functions().keys()
+    assert [name for name in before if before[name] == after[name]] == []
+    assert first["Resources"].keys() ^ second["Resources"].keys() == {*before.values(), *after.values()}
+    # Lambda publishes no version of a function that did not change: the description changes with the release.
+    for name in before:
+        texts = [template["Resources"][name]["Properties"]["Description"] for template in (first, second)]
+        assert texts[0].endswith("a" * 40)
+        assert texts[1].endswith("b" * 40)
+
+
+def test_sam_does_not_see_a_changed_parameter_which_is_why_there_is_a_release() -> None:
+    assert versions(transformed()) == versions(transformed(LogLevel="ERROR"))
+
+
+def test_old_versions_and_layers_go_and_what_holds_data_stays_but_for_a_first_deployment_that_fails() -> None:
+    kept = {
+        name: resource["DeletionPolicy"]
+        for name, resource in transformed()["Resources"].items()
+        if resource.get("DeletionPolicy", "Delete") != "Delete"
+    }
+    assert kept == {
+        "ApiGatewayRole": "RetainExceptOnCreate",
+        "ApiGatewayAccount": "RetainExceptOnCreate",
+        "VideoBucket": "RetainExceptOnCreate",
+        "JwtKeys": "RetainExceptOnCreate",
+        "DatabaseSecret": "RetainExceptOnCreate",
+        "Database": "Snapshot",
+    }
+
+
+def test_dev_is_one_small_database_without_a_proxy_and_everything_at_once() -> None:
+    found = resources("dev")
+    assert {
+        kind for kind in (each["Type"] for each in found.values()) if "Proxy" in kind or "CodeDeploy" in kind
+    } == set()
+    database = found["Database"]["Properties"]
+    assert database["DBInstanceClass"] == "db.t4g.micro"
+    assert (database["MultiAZ"], database["DeletionProtection"]) == ("false", "false")
+    assert database["AvailabilityZone"] == found["PrivateSubnetA"]["Properties"]["AvailabilityZone"]
+    for properties in of_type("dev", "AWS::Lambda::Function").values():
+        assert properties["VpcConfig"]["SubnetIds"] == ["local-PrivateSubnetA"]
+        assert properties.get("SnapStart", {"ApplyOn": "None"}) == {"ApplyOn": "None"}
+
+
+def test_prod_has_a_standby_a_proxy_protection_and_a_canary() -> None:
+    found = resources("prod")
+    database = found["Database"]["Properties"]
+    assert (database["MultiAZ"], database["DeletionProtection"]) == ("true", "true")
+    assert "AvailabilityZone" not in database
+    assert found["DatabaseProxy"]["Properties"]["RequireTLS"] is True
+    groups = of_type("prod", "AWS::CodeDeploy::DeploymentGroup")
+    assert len(groups) == len(functions()) - 1  # the migrations are not for a tenth of the callers
+    url = found["AuthFunction"]["Properties"]["Environment"]["Variables"]["DATABASE_URL"]
+    assert "sslmode=verify-full" in url
+
+
+def test_a_first_deployment_is_not_protected_so_that_it_can_be_taken_back() -> None:
+    assert source()["Parameters"]["Protection"]["Default"] == "false"
+
+
+def test_a_restored_database_has_a_name_of_its_own_and_takes_from_the_snapshot_what_that_has() -> None:
+    made, restored = (
+        of_type("prod", "AWS::RDS::DBInstance")["Database"],
+        of_type("restored", "AWS::RDS::DBInstance")["Database"],
+    )
+    assert restored["DBSnapshotIdentifier"] == "before-the-accident"
+    assert {"DBName", "MasterUsername", "StorageEncrypted"} & restored.keys() == set()
+    assert made["DBInstanceIdentifier"] != restored["DBInstanceIdentifier"]
+    assert of_type("restored", "AWS::EC2::Subnet")["PrivateSubnetB"]["AvailabilityZone"] == "eu-west-1c"
+
+
+def test_an_existing_database_makes_no_network() -> None:
+    for shape in ("password", "iam", "network"):
+        kinds = {found["Type"] for found in resources(shape).values()}
+        assert [kind for kind in kinds if kind.startswith(("AWS::EC2", "AWS::RDS"))] == []
+    assert "VpcConfig" not in of_type("password", "AWS::Lambda::Function")["AuthFunction"]
+    assert of_type("network", "AWS::Lambda::Function")["AuthFunction"]["VpcConfig"] == {
+        "SubnetIds": ["subnet-1", "subnet-2"],
+        "SecurityGroupIds": ["sg-1"],
+    }
+
+
+@every_shape
+def test_every_reference_is_to_something_that_this_shape_makes(shape: str) -> None:
+    template = transformed(**SHAPES[shape])
+    made = resources(shape)
+    known = {*made, *template["Parameters"]}
+    resolver = Resolver(template, REGION, ACCOUNT)
+    lost = [
+        (name, reference)
+        for name in made
+        for reference in references(template["Resources"][name].get("Properties", {}), resolver)
+        if reference.partition(".")[0] not in known and not reference.startswith("AWS::")
+    ]
+    assert lost == []
+
+
+def references(node: Any, resolver: Resolver) -> Iterator[str]:
+    """Names that are referred to, but for the branches that this shape does not take."""
+    if isinstance(node, list):
+        for item in node:
+            yield from references(item, resolver)
+    if not isinstance(node, dict):
+        return
+    for key, value in node.items():
+        match key:
+            case "Ref":
+                yield value
+            case "Fn::GetAtt":
+                yield value if isinstance(value, str) else value[0]
+            case "Fn::If":
+                yield from references(value[1 if resolver.condition(value[0]) else 2], resolver)
+            case "Fn::Sub":
+                text, own = (value, {}) if isinstance(value, str) else value
+                yield from (name for name in re.findall(r"\$\{([^!}]+)\}", text) if name not in own)
+                yield from references(own, resolver)
+            case _:
+                yield from references(value, resolver)
+
+
+@every_shape
+def test_a_function_may_what_its_code_uses_and_no_more(shape: str) -> None:
+    made = resources(shape)
+    policies = {
+        f"local-{name}": found["Properties"]
+        for name, found in made.items()
+        if found["Type"] == "AWS::IAM::ManagedPolicy"
+    }
+    environment = made["AuthFunction"]["Properties"]["Environment"]["Variables"]
+    for name, directory in functions().items():
+        role = made[f"{name}Role"]["Properties"]
+        documents = [policy["PolicyDocument"] for policy in role.get("Policies", [])]
+        documents += [policies[arn]["PolicyDocument"] for arn in role["ManagedPolicyArns"] if arn in policies]
+        may = {
+            (action, str(statement["Resource"]))
+            for each in documents
+            for statement in each["Statement"]
+            for action in of_list(statement["Action"])
+        }
+        used = imported(ROOT / "functions" / directory / "app.py")
+        wanted: set[tuple[str, str]] = set()
+        if environment["DATABASE_IAM_AUTH"] == "true":
+            user = SHAPES[shape].get("DatabaseUserResource", "x/vms")
+            assert [
+                resource
+                for action, resource in may
+                if action == "rds-db:connect" and resource.endswith(user.split("/")[-1])
+            ]
+            may = {right for right in may if right[0] != "rds-db:connect"}
+        if secret := environment["DATABASE_PASSWORD_SECRET"]:
+            wanted |= {("secretsmanager:GetSecretValue", secret)}
+        if asks_for_tokens(directory):
+            wanted |= {("secretsmanager:GetSecretValue", "local-JwtKeys-Id")}
+        if "vms.storage" in used:
+            wanted |= {
+                ("s3:GetObject", "arn:aws:s3:::local-VideoBucket/*"),
+                ("s3:ListBucket", "arn:aws:s3:::local-VideoBucket"),
+            }
+        if name == "PlanExpiryFunction":  # SAM gives it for the destination of failed events
+            wanted |= {("sqs:SendMessage", f"arn:aws:local:{REGION}:{ACCOUNT}:PlanExpiryDeadLetters")}
+        assert may == wanted, name
+
+
+def of_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def asks_for_tokens(directory: str) -> bool:
+    """Whether a route of the function wants a caller, or the function issues or checks tokens itself."""
+    app = ROOT / "functions" / directory / "app.py"
+    text = app.read_text("utf-8")
+    return bool(re.search(r"who=Who\.(?!ANONYMOUS)", text)) or "vms.auth" in imported(app, through=False)
+
+
+@cache
+def imported(path: Path, *, through: bool = True) -> frozenset[str]:
+    """The modules of the package vms that a file imports, and those that they import."""
+    found: set[str] = set()
+    waiting = [path]
+    while waiting:
+        for node in ast.walk(ast.parse(waiting.pop().read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for name in names:
+                module = ROOT / "layers" / "vms" / Path(*name.split(".")).with_suffix(".py")
+                if name.startswith("vms.") and name not in found and module.is_file():
+                    found.add(name)
+                    waiting += [module] if through else []
+    return frozenset(found)
+
+
+REFUSED = {
+    "no release": ({"Release": "unreleased"}, "make deploy"),
+    "two ways": ({**EXISTING, "DatabasePasswordSecret": SECRET, "DatabaseUserResource": "db-A/vms"}, "not both"),
+    "secret of none": ({"DatabasePasswordSecret": SECRET}, "existing database"),
+    "subnets of none": ({"SubnetIds": "subnet-1", "SecurityGroupIds": "sg-1"}, "existing database"),
+    "snapshot of an existing": ({**EXISTING, "DatabaseSnapshot": "then"}, "without DatabaseUrl"),
+    "protection of an existing": ({**EXISTING, "Protection": "true"}, "without DatabaseUrl"),
+    "subnets alone": ({**EXISTING, "SubnetIds": "subnet-1"}, "SecurityGroupIds"),
+    "groups alone": ({**EXISTING, "SecurityGroupIds": "sg-1"}, "SubnetIds"),
+    "domain alone": ({"DomainName": "api.example.com"}, "CertificateArn"),
+    "certificate alone": ({"CertificateArn": "arn:aws:acm:x"}, "DomainName"),
+    "zone alone": ({"HostedZoneId": "Z1"}, "HostedZoneId"),
+}
+
+
+def refusals(parameters: dict[str, str]) -> list[str]:
+    """What the rules say to these parameters."""
+    template = copy.deepcopy(source())
+    for name, value in {"Release": "a" * 40, **parameters}.items():
+        template["Parameters"][name]["Default"] = value
+    resolver = Resolver(template, REGION, ACCOUNT)
+    return [
+        assertion["AssertDescription"]
+        for rule in template["Rules"].values()
+        if resolver.value(rule.get("RuleCondition", True))
+        for assertion in rule["Assertions"]
+        if not resolver.value(assertion["Assert"])
+    ]
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_combination_that_cannot_work_is_refused_with_its_reason(case: str) -> None:
+    parameters, told = REFUSED[case]
+    assert [text for text in refusals(parameters) if told in text]
+
+
+@every_shape
+def test_a_shape_that_works_is_not_refused(shape: str) -> None:
+    assert refusals(SHAPES[shape]) == []
+
+
+def test_the_rules_use_only_what_rules_may_use() -> None:
+    used = set(re.findall(r'"(Fn::\w+)"', json.dumps(source()["Rules"])))
+    assert used <= {"Fn::And", "Fn::Or", "Fn::Not", "Fn::Equals"}  # CloudFormation, "Rules", supported functions
+
+
+def test_every_parameter_has_a_default_is_plain_and_stands_in_one_group() -> None:
+    parameters = source()["Parameters"]
+    groups = source()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    grouped = [name for group in groups for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(parameters)
+    assert [name for name, found in parameters.items() if found.get("NoEcho") or "Default" not in found] == []
+    assert len(parameters) <= 26
+
+
+def test_the_api_pays_for_no_metric_of_a_single_method() -> None:
+    (stage,) = of_type("dev", "AWS::ApiGateway::Stage").values()
+    assert [setting["MetricsEnabled"] for setting in stage["MethodSettings"]] == [False] * 3
+
+
+def test_the_database_logs_no_value_and_forgets_its_logs() -> None:
+    parameters = of_type("dev", "AWS::RDS::DBParameterGroup")["DatabaseParameters"]["Parameters"]
+    assert (parameters["log_parameter_max_length"], parameters["log_parameter_max_length_on_error"]) == ("0", "0")
+    assert parameters["log_error_verbosity"] == "terse"  # a DETAIL shows the row that broke a constraint
+    for shape in ("dev", "restored"):
+        database, logs = of_type(shape, "AWS::RDS::DBInstance")["Database"], of_type(shape, "AWS::Logs::LogGroup")
+        assert all(group["RetentionInDays"] for group in logs.values())
+        (export,) = database["EnableCloudwatchLogsExports"]
+        assert logs["DatabaseLogs"]["LogGroupName"] == f"/aws/rds/instance/{database['DBInstanceIdentifier']}/{export}"
+    assert transformed()["Resources"]["Database"]["DependsOn"] == "DatabaseLogs"
+
+
+def test_old_files_and_parts_of_uploads_go_after_some_days() -> None:
+    rules = of_type("prod", "AWS::S3::Bucket")["VideoBucket"]["LifecycleConfiguration"]["Rules"]
+    assert {rule["Id"]: rule["Status"] for rule in rules} == {
+        "abort-incomplete-uploads": "Enabled",
+        "expire-old-versions": "Enabled",
+    }
+    assert [rule["NoncurrentVersionExpiration"] for rule in rules if "NoncurrentVersionExpiration" in rule] == [
+        {"NoncurrentDays": "90"}
+    ]
+
+
+def test_only_the_schedule_may_write_dead_letters() -> None:
+    (statement,) = [
+        each
+        for each in transformed()["Resources"]["PlanExpiryDeadLettersPolicy"]["Properties"]["PolicyDocument"][
+            "Statement"
+        ]
+        if each["Effect"] == "Allow"
+    ]
+    assert statement["Condition"] == {
+        "ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["PlanExpiryFunctionSchedule", "Arn"]}}
+    }
+
+
+def test_the_dashboard_names_every_function() -> None:
+    body = json.loads(of_type("dev", "AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"])
+    shown = json.dumps(body)
+    assert [name for name in functions() if f"local-{name}" not in shown] == []
