@@ -16,9 +16,6 @@ DELIMITER = b"\0" * 8
 MAX_PRELUDE_BYTES = 16 * 1024
 STREAM_CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 _NOT_IN_ANSWER = frozenset({"connection", "date", "keep-alive", "server", "trailer", "transfer-encoding", "upgrade"})
-# What REST APIs make of a function's WWW-Authenticate:
-# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
-_REMAPPED = "x-amzn-Remapped-WWW-Authenticate"
 _VARIABLE = re.compile(r"\$\{context\.([A-Za-z.]+)\}|\$context\.([A-Za-z]+(?:\.[A-Za-z]+)*)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -94,7 +91,6 @@ def _header(name: str, value: object) -> tuple[bytes, bytes]:
     if not _TOKEN.fullmatch(name) or isinstance(value, (dict, list)) or value is None:
         raise MalformedAnswerError(f"its header {name!r} has no proper name or value")
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    name = _REMAPPED if name.lower() == "www-authenticate" else name
     return name.encode(), text.encode("utf-8", "replace")
 
 

@@ -207,13 +207,6 @@ def test_any_other_result_is_malformed(document: bytes) -> None:
         answers.answer(document)
 
 
-def test_a_functions_challenge_is_renamed_as_rest_apis_do() -> None:
-    document = b'{"statusCode": 401, "headers": {"www-authenticate": "Bearer"}}'
-    renamed = (b"x-amzn-Remapped-WWW-Authenticate", b"Bearer")
-    assert renamed in answers.answer(document)[1]
-    assert renamed in answers.prelude(document)[1]
-
-
 def test_a_streams_prelude_may_have_cookies_but_no_body() -> None:
     status, headers = answers.prelude(
         b'{"statusCode": 206, "headers": {"Content-Range": "bytes 0-1/2"}, "cookies": ["a=1"]}'
