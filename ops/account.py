@@ -10,7 +10,8 @@ from typing import Any
 
 from ops.deployed import DeployedError
 
-# AWS keeps so many concurrent executions free of reservations (Lambda developer guide, "Configuring reserved concurrency").
+# AWS keeps so many concurrent executions free of reservations (Lambda developer guide, "Configuring reserved
+# concurrency").
 UNRESERVED = 100
 
 
@@ -47,7 +48,7 @@ def stack(name: str) -> dict[str, Any] | None:
 
 
 def delete(name: str) -> None:
-    """Delete a stack and wait, up to an hour: the network interfaces of functions take AWS up to 40 minutes to let go of."""
+    """Delete a stack and wait, up to an hour: AWS takes up to 40 minutes to release functions' network interfaces."""
     cloudformation = client("cloudformation")
     cloudformation.delete_stack(StackName=name)
     cloudformation.get_waiter("stack_delete_complete").wait(
@@ -56,16 +57,26 @@ def delete(name: str) -> None:
 
 
 def concurrency(reserved: int) -> list[str]:
-    """What is worth knowing of the quota of concurrent executions, of which `reserved` are reserved. Raises `DeployedError`."""
+    """What is worth knowing of the quota of concurrent executions, of which `reserved` are reserved.
+
+    Raises `DeployedError`.
+    """
     limit = int(client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
     if reserved > 0 and limit - reserved < UNRESERVED:
         raise DeployedError(
-            f"StreamConcurrency={reserved} leaves fewer than {UNRESERVED} of the account's {limit} concurrent executions, which AWS refuses"
+            f"StreamConcurrency={reserved} leaves fewer than {UNRESERVED} of the account's {limit} concurrent "
+            "executions, which AWS refuses"
         )
-    raising = "aws service-quotas request-service-quota-increase --service-code lambda --quota-code L-B99A9384 --desired-value 1000"
+    raising = (
+        "aws service-quotas request-service-quota-increase"
+        " --service-code lambda --quota-code L-B99A9384 --desired-value 1000"
+    )
     if limit < UNRESERVED:
         return [
-            f"this account runs {limit} functions at once; more calls are refused with 429 and 502. Ask for more: {raising}"
+            (
+                f"this account runs {limit} functions at once; more calls are refused with 429 and 502. "
+                f"Ask for more: {raising}"
+            )
         ]
     return []
 

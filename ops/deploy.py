@@ -1,4 +1,4 @@
-"""Deploys the stack of an environment in samconfig.toml, `make deploy CONFIG=dev`, and protects it, `make protect CONFIG=prod`."""
+"""`make deploy CONFIG=dev` deploys the stack of an environment in samconfig.toml; `make protect` protects it."""
 
 import hashlib
 import os
@@ -66,7 +66,10 @@ def deploy(target: Environment) -> str:
 
 
 def ready(target: Environment) -> dict[str, Any] | None:
-    """Check the account, and remove a stack that was never complete; the standing stack is answered. Raises `DeployedError`."""
+    """Check the account, and remove a stack that was never complete; the standing stack is answered.
+
+    Raises `DeployedError`.
+    """
     for note in check(target):
         print(f"note: {note}")
     standing = stack(target.stack)
@@ -78,7 +81,10 @@ def ready(target: Environment) -> dict[str, Any] | None:
 
 
 def submit(target: Environment, template: Path, values: Mapping[str, str], *, first: bool) -> str:
-    """Run `sam deploy` with a built template and these parameters; answers what `report` does. Raises `DeployedError`."""
+    """Run `sam deploy` with a built template and these parameters; answers what `report` does.
+
+    Raises `DeployedError`.
+    """
     given = [f'{name}="{value}"' for name, value in values.items()]
     named = ("--template-file", str(template), "--stack-name", target.stack)
     _sam("deploy", "--config-env", target.name, *named, "--parameter-overrides", *given)
@@ -86,10 +92,14 @@ def submit(target: Environment, template: Path, values: Mapping[str, str], *, fi
 
 
 def check(target: Environment) -> list[str]:
-    """Whether this machine and this account can take the stack; answers what is worth knowing. Raises `DeployedError`."""
+    """Whether this machine and this account can take the stack; answers what is worth knowing.
+
+    Raises `DeployedError`.
+    """
     if PYTHON != (3, 13):
         raise DeployedError(
-            "Python 3.13 builds the layers, which .venv does not have: rm -rf .venv && make PYTHON_BIN=/path/to/python3.13 install"
+            "Python 3.13 builds the layers, which .venv does not have: "
+            "rm -rf .venv && make PYTHON_BIN=/path/to/python3.13 install"
         )
     account = client("sts").get_caller_identity()["Account"]
     print(f"Account {account}, region {region()}, stack {target.stack}.")
@@ -148,7 +158,7 @@ def release(built: Path, values: Mapping[str, str]) -> str:
 
     Protection is left out: it is the database's, and no function would be another for it.
     """
-    from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # has no types, and is slow to import
+    from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # no types
 
     declared = yaml_parse((built / "template.yaml").read_text("utf-8")).get("Parameters", {})
     known = {name: str(each.get("Default", "")) for name, each in declared.items()} | dict(values)

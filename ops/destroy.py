@@ -12,7 +12,8 @@ def destroy(target: Environment, answer: Callable[[str], str] = input) -> str:
     """Delete the stack, its films and its secrets, after the stack's name was typed; answers what is left.
 
     Raises:
-        DeployedError: there is no such stack, it is not of size dev, or the name was not typed; nothing was deleted then. Or AWS refuses.
+        DeployedError: there is no such stack, it is not of size dev, or the name was not typed; nothing was deleted
+            then. Or AWS refuses.
     """
     with plainly():
         found = stack(target.stack)
@@ -21,12 +22,14 @@ def destroy(target: Environment, answer: Callable[[str], str] = input) -> str:
         values = {each["ParameterKey"]: each["ParameterValue"] for each in found["Parameters"]}
         if values["Size"] != "dev":
             raise DeployedError(
-                f"{target.stack} is of size {values['Size']}: only dev is destroyed by a command; docs/deploy.md has the steps"
+                f"{target.stack} is of size {values['Size']}: only dev is destroyed by a command; "
+                "docs/deploy.md has the steps"
             )
         owned = _resources(target.stack)
         bucket, secrets = owned["VideoBucket"], [owned[name] for name in ("JwtKeys", "DatabaseSecret") if name in owned]
         print(
-            f"This deletes the stack {target.stack}, every file in the bucket {bucket}, and {len(secrets)} secrets, for ever."
+            f"This deletes the stack {target.stack}, every file in the bucket {bucket}, and {len(secrets)} secrets, "
+            "for ever."
         )
         if answer(f"Type {target.stack} to go on: ").strip() != target.stack:
             raise DeployedError("nothing was deleted")
@@ -65,7 +68,10 @@ def _delete_bucket(bucket: str) -> None:
 def _left(owned: Mapping[str, str]) -> list[str]:
     """What stays, and is billed, with the command that deletes it."""
     rows = [
-        "- the files that sam deploy uploaded, in the bucket of the stack aws-sam-cli-managed-default, which other projects may share"
+        (
+            "- the files that sam deploy uploaded, in the bucket of the stack aws-sam-cli-managed-default, "
+            "which other projects may share"
+        )
     ]
     if "Database" in owned:
         snapshots = client("rds").describe_db_snapshots(DBInstanceIdentifier=owned["Database"], SnapshotType="manual")[

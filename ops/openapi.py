@@ -22,14 +22,19 @@ STREAM = ROOT / "functions" / "stream" / "openapi.json"
 INFO = {
     "title": "Video management server",
     "version": "1.0.0",
-    "description": "Corporations, their members and their videos. Log in, press Authorize, and paste the access token.\n\n"
-    "An error is a problem document (RFC 9457): `type` names it, `instance` is the id of the request. Times are RFC 3339 in UTC. A list comes "
-    "in pages, newest first: its `next_cursor` asks for the next one, and is null on the last. What belongs to another corporation answers 404, "
-    "as if it did not exist. Fields that a body does not know are refused with 422.",
+    "description": "Corporations, their members and their videos. Log in, press Authorize, and paste the access token."
+    "\n\n"
+    "An error is a problem document (RFC 9457): `type` names it, `instance` is the id of the request. Times are "
+    "RFC 3339 in UTC. A list comes in pages, newest first: its `next_cursor` asks for the next one, and is null on the "
+    "last. What belongs to another corporation answers 404, as if it did not exist. "
+    "Fields that a body does not know are refused with 422.",
     "license": {"name": "MIT", "identifier": "MIT"},
 }
 BEARER = "An access token, as POST /v1/auth/login and /v1/auth/refresh give it."
-PLAYBACK = "A playback token, in the `url` that POST /v1/videos/{video}/playback gives to players, which cannot send an Authorization header."
+PLAYBACK = (
+    "A playback token, in the `url` that POST /v1/videos/{video}/playback gives to players, which cannot send an "
+    "Authorization header."
+)
 # By a route's `x-who`.
 WHO = {
     "anonymous": "For anybody, without a token.",
@@ -52,10 +57,11 @@ IDEMPOTENCY_KEY = {
     "name": idempotency.HEADER,
     "in": "header",
     "required": False,
-    "description": """A random key, such as a UUID, in double quotes or bare, under which this request may be sent again within 24 hours:
-the change is made once, and the first successful answer is given again. A refused request may be sent again under its key, changed or not.
-Another body or another route under a key with an answer is 422 (`urn:vms:error:idempotency-key-reused`). While the first request is still being
-served, a second one waits for its answer. A key belongs to its user; those who have not logged in share one space of keys.""",
+    "description": """A random key, such as a UUID, in double quotes or bare, under which this request may be sent again
+within 24 hours: the change is made once, and the first successful answer is given again. A refused request may be sent
+again under its key, changed or not. Another body or another route under a key with an answer is 422
+(`urn:vms:error:idempotency-key-reused`). While the first request is still being served, a second one waits for its
+answer. A key belongs to its user; those who have not logged in share one space of keys.""",
     "schema": {"type": "string", "pattern": f"^({idempotency.PATTERN})$"},
     "example": '"8e03978e-40d5-43e8-bc93-6894a57f9324"',
 }
@@ -143,7 +149,8 @@ def _merge(merged: dict[str, Any], part: dict[str, Any], tag: str) -> None:
 def _clean(node: Any) -> Any:
     """The same, without what pydantic and Powertools add of their own.
 
-    A title that repeats a field's name goes; `ge` and `le` of parameters get their names in JSON Schema; bounds are whole numbers again.
+    A title that repeats a field's name goes; `ge` and `le` of parameters get their names in JSON Schema; bounds are
+    whole numbers again.
     """
     if isinstance(node, list):
         return [_clean(each) for each in node]

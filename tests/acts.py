@@ -23,8 +23,8 @@ from vms.errors import Unavailable
 class Act:
     """A request that changes something once.
 
-    `times` is how often that has happened, by a look at the database; `again` are the statuses of asking once more when it is done, besides
-    `status`. With `repeats`, asking again does it again, which does no harm: another session, say.
+    `times` is how often that has happened, by a look at the database; `again` are the statuses of asking once more when
+    it is done, besides `status`. With `repeats`, asking again does it again, which does no harm: another session, say.
     """
 
     call: Callable[[], httpx.Response]
@@ -62,7 +62,7 @@ def create_database(services: Services, name: str) -> tuple[str, str]:
 
 @contextmanager
 def staged(http: httpx.Client, services: Services, url: str, look: str) -> Iterator[Stage]:
-    """The functions of this process use the database at `url`, and have a company in it; `look` is the superuser's way there."""
+    """The functions of this process use the database at `url`, with a company; `look` is a superuser's connection."""
     film = f"acts/{unique('film')}.mp4"
     assert services.storage.request("PUT", film, b"film").status == 200
     with pytest.MonkeyPatch.context() as patch, psycopg.connect(look, autocommit=True) as connection:

@@ -161,7 +161,10 @@ class ThisProcess:
 
 
 def found(release: str) -> Path | None:
-    """The directory to put first on a worker's path, None for the installed release. Skips the test if it was not fetched."""
+    """The directory to put first on a worker's path, None for the installed release.
+
+    Skips the test if it was not fetched.
+    """
     if release == INSTALLED:
         return None
     directory = directory_of(release)

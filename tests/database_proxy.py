@@ -1,7 +1,8 @@
 """A proxy before PostgreSQL that knows its protocol, and breaks the connection at a statement.
 
-A statement ends with a Query message (simple protocol) or with a Sync (extended); each is one round trip, and is counted from 0 over all
-connections (https://www.postgresql.org/docs/current/protocol-flow.html). Connections do not use TLS.
+A statement ends with a Query message (simple protocol) or with a Sync (extended); each is one round trip, and is
+counted from 0 over all connections (https://www.postgresql.org/docs/current/protocol-flow.html). Connections do not use
+TLS.
 """
 
 import contextlib
@@ -11,8 +12,8 @@ import threading
 from dataclasses import dataclass
 from typing import Literal
 
-# Where the connection breaks: the statement never reaches the server; half of its bytes do; it does, and nobody waits for its answer; it was
-# executed and the answer is lost; half of the answer's bytes get through.
+# Where the connection breaks: the statement never reaches the server; half of its bytes do; it does, and nobody waits
+# for its answer; it was executed and the answer is lost; half of the answer's bytes get through.
 type Point = Literal["before", "half sent", "while it runs", "answer lost", "half answered"]
 POINTS: tuple[Point, ...] = ("before", "half sent", "while it runs", "answer lost", "half answered")
 
@@ -76,7 +77,10 @@ class DatabaseProxy:
                 self._pass(client, server, statement)
 
     def _pass(self, client: socket.socket, server: socket.socket, statement: bytes) -> None:
-        """Pass one statement and its answer, unless it is the one to be cut. Raises `OSError` where the connection breaks."""
+        """Pass one statement and its answer, unless it is the one to be cut.
+
+        Raises `OSError` where the connection breaks.
+        """
         number, self.statements = self.statements, self.statements + 1
         cut = self.cut.point if self.cut is not None and self.cut.statement == number else None
         if cut is not None:
@@ -101,7 +105,10 @@ def _startup(client: socket.socket) -> bytes:
 
 
 def _log_in(client: socket.socket, server: socket.socket) -> None:
-    """Pass on until the server is ready for a statement. What it asks for (a password, SCRAM's two steps) the client answers."""
+    """Pass on until the server is ready for a statement.
+
+    What it asks for (a password, SCRAM's two steps) the client answers.
+    """
     while True:
         kind, message = _message(server)
         client.sendall(message)

@@ -1,7 +1,7 @@
 """What a GET or HEAD of an object must answer, by RFC 9110 alone: an oracle over byte slices, apart from `vms.ranges`.
 
-It reads headers by the grammar of section 14 with code of its own, and cuts the answer out of the object's bytes. `requests` makes random
-requests whose validators, dates and numbers lie on and beside the borders.
+It reads headers by the grammar of section 14 with code of its own, and cuts the answer out of the object's bytes.
+`requests` makes random requests whose validators, dates and numbers lie on and beside the borders.
 """
 
 import random

@@ -1,7 +1,8 @@
 """Reads the SQL statements of the domain modules out of their source, and says what is wrong with one.
 
-A statement is a string literal or an f-string. A name within it that is a constant of its module or a variable of its function stands for
-its own text; one that is imported from `vms.domain.access` stays as `{NAME}`, so that the fragments that confine a statement can be seen.
+A statement is a string literal or an f-string. A name within it that is a constant of its module or a variable of its
+function stands for its own text; one that is imported from `vms.domain.access` stays as `{NAME}`, so that the fragments
+that confine a statement can be seen.
 """
 
 import ast
@@ -33,7 +34,7 @@ _CHANGE = re.compile(r'\b(INSERT INTO|UPDATE|DELETE FROM)\s+"?(corporation|user|
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of a function (or of the module, for a constant), its text with the fragments' names as placeholders."""
+    """One statement of a function (or of the module, for a constant), with the fragments' names as placeholders."""
 
     module: str
     function: str
@@ -62,7 +63,7 @@ def _pieces(call: ast.Call) -> list[ast.expr]:
 
 
 def _sent(call: ast.Call, known: Mapping[str, ast.expr]) -> Iterator[str]:
-    """The statements that a call sends: access.py's `read` puts `CALLER` before them; other modules may send a constant by its name."""
+    """The statements that a call sends; `read` of access.py puts `CALLER` before them."""
     if pieces := _pieces(call):
         for columns, joins, *_ in product(*(_texts(piece, known) for piece in pieces)):
             yield f"WITH {{CALLER}} SELECT {columns} FROM caller {joins}"

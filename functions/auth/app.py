@@ -29,7 +29,8 @@ class RefreshToken(Body, json_schema_extra={"examples": [{"refresh_token": "the 
     who=Who.ANONYMOUS,
     summary="Log in",
     errors=(Unauthenticated, TooManyAttempts),
-    description="An unknown address and a wrong password get the same answer. After ten failures, tries are refused for some minutes (429).",
+    description="An unknown address and a wrong password get the same answer. After ten failures, attempts are refused "
+    "for some minutes (429).",
 )
 def log_in(body: LogIn) -> TokenPair:
     try:
@@ -44,7 +45,7 @@ def log_in(body: LogIn) -> TokenPair:
     who=Who.ANONYMOUS,
     summary="Replace a refresh token",
     errors=(Unauthenticated,),
-    description="Each refresh token works once, and for some seconds after it a second time, for two tabs or a lost answer. "
+    description="Each refresh token works once, and for some seconds after it again, for two tabs or a lost answer. "
     "A later use revokes all tokens that came of the same log-in.",
 )
 def refresh_tokens(body: RefreshToken) -> TokenPair:

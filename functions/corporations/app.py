@@ -62,7 +62,10 @@ class CorporationChange(
         },
     },
 ):
-    """Only the fields sent change; at least one is sent. FREE clears the expiry, and an expiry for a FREE plan is refused with 422."""
+    """Only the fields sent change; at least one is sent.
+
+    FREE clears the expiry, and an expiry for a FREE plan is refused with 422.
+    """
 
     name: CorporationName = ABSENT
     plan: Plan = ABSENT
@@ -76,8 +79,8 @@ class CorporationChange(
     status=201,
     errors=(Conflict, TooManyAttempts),
     idempotent=True,
-    description="Makes a corporation and its first admin, both or neither. 409 where the name, in any spelling that looks the same, "
-    "or the e-mail address is taken.",
+    description="Makes a corporation and its first admin, both or neither. 409 where the name, in any spelling that "
+    "looks the same, or the e-mail address is taken.",
 )
 def sign_up(body: SignUp) -> Corporation:
     return corporations.sign_up(

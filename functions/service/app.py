@@ -14,7 +14,8 @@ api = Api()
 # domain.
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
-<head><meta charset="utf-8"><title>Video management server</title><link rel="icon" href="data:,"><style>{css}</style></head>
+<head><meta charset="utf-8"><title>Video management server</title><link rel="icon" href="data:,">
+<style>{css}</style></head>
 <body><div id="swagger-ui"></div><script>{js}</script><script>
 const here = new URL(window.location.href);
 const openapi = here.pathname.replace(/\\/docs\\/*$/, "/openapi.json");

@@ -50,7 +50,7 @@ def refuse(failure: Exception, request_id: str, *, head: bool) -> Streamed:
 
 
 def respond(event: dict[str, Any], seconds: float) -> Streamed:
-    """The response to a stream request. A view is recorded only for GET with bytes, once what leaves first has come from S3.
+    """The response to a stream request. A view is recorded for a GET with bytes, once S3 has sent the first of them.
 
     Raises:
         Problem: any of the tree, by the rules of the contract.
@@ -113,7 +113,7 @@ def read_id(text: str) -> int:
 
 
 def authenticate(fields: Mapping[str, str], query: Mapping[str, str], video_id: int) -> tuple[Caller, bool]:
-    """The caller, and whether its ranges may be answered by slices. A playback token in the URL decides, if there is one.
+    """The caller, and whether its ranges may be answered by slices. A playback token in the URL decides, if present.
 
     Raises:
         Unauthenticated: there is no valid token.

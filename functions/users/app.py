@@ -52,7 +52,7 @@ class UserChange(
         },
     },
 ):
-    """A new password, a new role, or both; whoever changes its own password sends `current_password` along, which alone changes nothing."""
+    """A new password, a new role, or both. A user who changes its own password also sends `current_password`."""
 
     password: Password = ABSENT
     role: Role = ABSENT
@@ -72,7 +72,8 @@ class UserChange(
     status=201,
     errors=(NotFound, Conflict),
     idempotent=True,
-    description="409 where a live user of the service has this e-mail address, in any case. 404 for another corporation's id.",
+    description="409 where a live user of the service has this e-mail address, in any case. "
+    "404 for another corporation's id.",
 )
 def create_user(body: NewUser) -> User:
     return users.create(api.caller, body.email, body.password, body.role, body.corporation_id, api.idempotency_key)
@@ -103,8 +104,9 @@ def get_user_by_email(user: PathText) -> User:
     who=Who.ADMIN_OR_SELF,
     summary="Change a member's password or role",
     errors=(Conflict, TooManyAttempts),
-    description="The variable is the user's id. A new password revokes the user's sessions. Only an admin may change a role, and never the "
-    "last admin's (409). 422 where one's own password changes and `current_password` is missing or wrong; after ten wrong ones, 429.",
+    description="The variable is the user's id. A new password revokes the user's sessions. Only an admin may change a "
+    "role, and never the last admin's (409). 422 where one's own password changes and `current_password` is missing or "
+    "wrong; after ten wrong ones, 429.",
 )
 def change_user(user: PathId, body: UserChange) -> User:
     return users.change(api.caller, user, body.password, body.role, body.current_password)

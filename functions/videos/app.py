@@ -32,7 +32,7 @@ class VideoChange(Change, json_schema_extra={"examples": [{"name": "Colours, onc
 
 
 class PlaybackOptions(Body, json_schema_extra={"examples": [{}, {"slices": True}]}):
-    """With `slices`, ranges of this URL are answered by at most 6 MiB each: cheaper, but only some players go on from a short answer."""
+    """With `slices`, ranges of this URL are answered by at most 6 MiB each, which only some players continue from."""
 
     slices: Annotated[bool, Field(strict=True)] = False
 
@@ -42,7 +42,7 @@ NO_OPTIONS = PlaybackOptions()
 
 @dataclass(frozen=True, slots=True)
 class Playback:
-    """A URL that a `<video>` element can play until `expires_at`; it holds a token of this user for this video alone."""
+    """A URL that a `<video>` element can play until `expires_at`. Its token is of this user, for this video only."""
 
     url: str
     expires_at: datetime
@@ -71,7 +71,7 @@ def list_videos(limit: Limit = 20, cursor: Cursor = None, deleted: Deleted = Fal
     who=Who.MEMBER,
     summary="List the videos of a corporation, by the corporation's id",
     errors=(Forbidden,),
-    description="Here `video` is a corporation's id, the caller's own, and no video's: GET /v1/videos/id/{video_id} gets one video. "
+    description="Here `video` is the id of the caller's corporation: GET /v1/videos/id/{video_id} gets one video. "
     "The page is that of GET /v1/videos.",
 )
 def list_videos_of_corporation(
@@ -105,7 +105,7 @@ def delete_video(video: PathId) -> None:
     who=Who.ADMIN,
     summary="Restore a deleted video (PAID plan)",
     errors=(PlanRequired,),
-    description="The variable is the video's id. 403 (`plan-required`) unless the plan is PAID and not past its expiry at this moment; "
+    description="The variable is the video's id. 403 (`plan-required`) unless the plan is PAID and not expired; "
     "404 for a video that is not deleted.",
 )
 def restore_video(video: PathId) -> AdminVideo | Video:
@@ -116,7 +116,8 @@ def restore_video(video: PathId) -> AdminVideo | Video:
     "/v1/videos/<video>/playback",
     who=Who.MEMBER,
     summary="Make a URL that a player can play",
-    description="For a `<video>` element, which cannot send an Authorization header. The variable is the video's id. The body may be absent.",
+    description="For a `<video>` element, which cannot send an Authorization header. The variable is the video's id. "
+    "The body may be absent.",
 )
 def create_playback_url(video: PathId, body: PlaybackOptions = NO_OPTIONS) -> Playback:
     token, expires_at = videos.issue_playback(api.caller, video, slices=body.slices)

@@ -33,7 +33,8 @@ def list_view_logs(user_id: PathId, limit: Limit = 20, cursor: Cursor = None) ->
     status=201,
     errors=(NotFound,),
     also={200: "The standing view log of this video"},
-    description="201 with the new view log, or 200 with the standing one. Streaming the video later still grants its points, once.",
+    description="201 with the new view log, or 200 with the existing one. Streaming the video later still grants its "
+    "points, once.",
 )
 def log_view(body: NewViewLog) -> ViewLog:
     view_log, made = views.log(api.caller, body.video_id)

@@ -327,7 +327,7 @@ def main() -> None:
         rows += measure_scale(service)
     print(f"\n{table(rows)}\n\n{service.noise()}")
     print(
-        "The reference was measured on another machine: compare with it on a similar one only. S3's own are of this run. "
+        "The reference was measured on another machine: compare on a similar one only. S3's own are of this run. "
         "A view is a GET of one byte by a user of a video that it has not seen: it asks S3 and grants points. "
         "Init times are of this environment; one with local/requirements.txt alone (BENCH_PYTHON=...) is faster."
     )

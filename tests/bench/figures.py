@@ -7,7 +7,7 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Sample:
-    """One run of the load: requests done and seconds, latencies and first bytes in ms, CPU seconds by group of processes."""
+    """One run of the load: requests, seconds, latencies and first bytes in ms, CPU seconds by group of processes."""
 
     seconds: float
     done: int

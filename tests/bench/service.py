@@ -153,7 +153,7 @@ class Service:
         """How busy the machine was with other things."""
         return (
             f"Other processes used {percentile(self.others, 50):.0%} of the processors during the median run and "
-            f"{max(self.others):.0%} during the worst. Above a few per cent, only ratios within this run are comparable."
+            f"{max(self.others):.0%} during the worst. Above a few per cent, compare ratios within this run only."
         )
 
     # Data.

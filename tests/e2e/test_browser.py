@@ -1,4 +1,4 @@
-"""A real browser plays films through their playback URLs, seeks in them and reaches their end, in a page of ours and as a page of its own."""
+"""Chromium plays films by playback URLs, seeks and reaches the end, in a page of ours and as a page of its own."""
 
 import contextlib
 import html
@@ -32,7 +32,7 @@ PAGE = Path(__file__).with_name("page.html")
 
 
 class Page:
-    """Serves one page on loopback and keeps what it tells; /opened answers as `opened` does, whose script the page may then see."""
+    """Serves one page on loopback and keeps what it reports; /opened redirects to `opened`."""
 
     def __init__(self, text: str, opened: str = "") -> None:
         told: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -76,7 +76,7 @@ class Page:
 
 
 def command(profile: Path, *more: str) -> list[str]:
-    """How to start Chromium, which refuses its sandbox to root, and to which a container may give too little shared memory."""
+    """How to start Chromium: as root it needs --no-sandbox, and a container may have too little shared memory."""
     assert BROWSER is not None
     options = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run"]
     options += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--mute-audio"]

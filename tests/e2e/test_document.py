@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the server enforces: a fuzzer that knows only the document finds nothing against it."""
+"""The OpenAPI document says what the server enforces: a fuzzer that knows the document alone finds no difference."""
 
 import httpx
 import pytest

@@ -1,6 +1,7 @@
-"""Runs tests/http/*.http as the REST Client of VS Code does, and by httpyac; a title's number is the status that must come.
+"""Runs tests/http/*.http as the REST Client of VS Code does, and by httpyac. A title's number is the expected status.
 
-What of the format is read: `@name = value`, `{{name}}`, `{{$timestamp}}`, `# @name request`, `{{request.response.body.$.path}}`, `###`.
+What of the format is read: `@name = value`, `{{name}}`, `{{$timestamp}}`, `# @name request`,
+`{{request.response.body.$.path}}`, `###`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Random requests to the stream, held against an oracle of RFC 9110: status, bytes, lengths and validators of each answer."""
+"""Random requests to the stream, compared with an oracle of RFC 9110: status, bytes, lengths and validators."""
 
 import os
 import time

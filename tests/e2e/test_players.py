@@ -1,4 +1,4 @@
-"""Clients as people have them: downloads that are resumed, parallel ones, and films that are decoded and sought in, each compared with the file."""
+"""Real clients: resumed and parallel downloads, and films that are decoded and sought in, compared with the file."""
 
 import hashlib
 import os

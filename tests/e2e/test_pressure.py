@@ -77,7 +77,7 @@ def head_of(client: socket.socket) -> tuple[bytes, bytes]:
 
 
 def rest_of(client: socket.socket, body: bytes, *, rate: float = 0, seconds: float = PATIENCE) -> bytes:
-    """The body until its end; with a `rate`, in bytes a second, for at most `seconds` at that rate, then as fast as it comes."""
+    """The body until its end; with a `rate` (bytes a second), at that rate for `seconds`, then at full speed."""
     received = bytearray(body)
     started = time.monotonic()
     with contextlib.suppress(ConnectionResetError):
@@ -96,7 +96,7 @@ def digest(data: bytes) -> str:
 
 
 def slow(service: Service, viewer: Person, video: int, rate: float, seconds: float) -> str:
-    """The digest of what a client gets that reads at this rate, in bytes a second, for so long, and then as fast as it comes."""
+    """The digest of what a client gets that reads at this rate (bytes a second) for `seconds`, then at full speed."""
     with asking(service, viewer, video) as client:
         return digest(rest_of(client, head_of(client)[1], rate=rate, seconds=seconds))
 
@@ -126,7 +126,8 @@ def test_a_client_that_stalls_is_cut_and_one_that_reads_slowly_is_not(tmp_path: 
             video = company.video(file_path=put(bucket_of(service), LONG))
             with ThreadPoolExecutor(1) as pool, asking(service, company.guest, video) as stalled:
                 body = head_of(stalled)[1]
-                # Several limits long. The kernel's buffers on the way grow to 4 MB, and pass on about a third of that at once.
+                # Several limits long. The kernel's buffers on the way grow to 4 MB, and pass on about a third of that
+                # at once.
                 answer = pool.submit(slow, service, company.guest, video, 400_000, 2.5 * STALL_SECONDS)
                 assert answer.result(3 * PATIENCE) == digest(LONG)
                 cut = rest_of(stalled, body)

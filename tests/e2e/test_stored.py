@@ -1,4 +1,4 @@
-"""What the stored object decides of an answer: its key, byte for byte, its type and its coding; and whose token decides."""
+"""What the stored object decides of an answer: its key byte for byte, its type, its coding; and which token decides."""
 
 import gzip
 import unicodedata

@@ -1,4 +1,7 @@
-"""The stack on an emulator of AWS, over a real PostgreSQL: `make test-emulator`. Deployed once; the tests change it in their order."""
+"""The stack on an emulator of AWS, over a real PostgreSQL: `make test-emulator`.
+
+Deployed once; the tests change it in their order.
+"""
 
 import shutil
 import sys
@@ -43,7 +46,7 @@ class Deployment:
 
 @pytest.fixture(scope="session")
 def aws(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The endpoint of --emulator-endpoint, or of an emulator that is started for the session; every AWS client here uses it."""
+    """The endpoint of --emulator-endpoint, or of an emulator started for the session, for every AWS client here."""
     if not pytestconfig.getoption("--emulator"):
         pytest.skip("`make test-emulator` deploys the stack and runs these")
     if sys.version_info[:2] != (3, 13):

@@ -1,6 +1,7 @@
-"""Starts `ministack`, an emulator of AWS, from its own virtual environment: 127.0.0.1 alone, no Docker, IAM policies enforced.
+"""Starts `ministack`, an emulator of AWS, from its own virtual environment, on 127.0.0.1, with IAM enforced.
 
-Its handlers run under its own Python and inherit its environment, so it gets an empty one: what a function needs comes from the stack.
+Its handlers run under its own Python and inherit its environment, so it gets an empty one: what a function needs comes
+from the stack.
 """
 
 import subprocess
@@ -19,7 +20,7 @@ START_SECONDS = 60.0
 
 @contextmanager
 def running(directory: Path) -> Iterator[str]:
-    """The endpoint of an emulator that keeps its files in `directory` and ends with the block. Its log is `directory`/log.
+    """The endpoint of an emulator with its files in `directory`, until the block ends. Its log is `directory`/log.
 
     Raises:
         RuntimeError: it does not start.
@@ -32,7 +33,7 @@ def running(directory: Path) -> Iterator[str]:
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "AUTH": "true",
-        "MINISTACK_WORKER_THREADS": "256",  # a function that reads from S3 takes two: 64 at once would starve 64 threads
+        "MINISTACK_WORKER_THREADS": "256",  # a function that reads from S3 takes two threads
     }
     python = ROOT / ".venv-emulator" / "bin" / "python"
     with (directory / "log").open("wb") as log:

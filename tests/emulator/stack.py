@@ -1,6 +1,7 @@
 """Deploys what `sam build` built with `sam deploy` to AWS_ENDPOINT_URL, through CloudFormation there.
 
-template.yaml is deployed as it stands but for what an emulator cannot do, and all of that is in `emulated` and `settle`.
+template.yaml is deployed as it stands but for what an emulator cannot do, and all of that is in `emulated` and
+`settle`.
 """
 
 import json
@@ -87,7 +88,8 @@ def emulated(template: Template, parameters: Mapping[str, str], every: str) -> T
     - The stream's integration is a plain one, and its function then answers buffered.
     - Binary types with a plain slash; CloudFormation wants it escaped.
     - No alarms over several metrics.
-    - The bucket takes plain HTTP, which is all that an emulator on 127.0.0.1 speaks: its policy would refuse the function.
+    - The bucket takes plain HTTP, which is all that an emulator on 127.0.0.1 speaks: its policy would refuse the
+      function.
     - The least bcrypt cost, for the suite makes hundreds of users.
     """
     for name, value in parameters.items():

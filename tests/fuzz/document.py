@@ -22,7 +22,7 @@ ROLES = ("anonymous", "guest", "admin")
 
 
 def fuzz(url: str, role: str, seed: int, examples: int) -> subprocess.CompletedProcess[str]:
-    """Run schemathesis over the service at `url` as a new user of this role, with at most `examples` requests a route and phase."""
+    """Run schemathesis over the service at `url` as a new user of this role, `examples` for each route and phase."""
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tests/fuzz/schemathesis.toml")]
     command += ["run", f"{url}/openapi.json", "--no-color", "--seed", str(seed), "--max-examples", str(examples)]
     command += ["--generation-database", "none", "--suppress-health-check", "all"]

@@ -1,7 +1,7 @@
 """Hooks of schemathesis: what of a request no schema can say, and what a run must not do to its own user.
 
-Loaded by name (SCHEMATHESIS_HOOKS) in the process of schemathesis. FUZZ_IDS is a JSON object of what the user of this run may use: `own_user`
-and `own_corporation`, and lists of other `users` and of `videos` of the same corporation.
+Loaded by name (SCHEMATHESIS_HOOKS) in the process of schemathesis. FUZZ_IDS is a JSON object of what the user of this
+run may use: `own_user` and `own_corporation`, and lists of other `users` and of `videos` of the same corporation.
 """
 
 import itertools
@@ -74,7 +74,7 @@ def aim(case: Case) -> None:
 
 
 def spare_oneself(case: Case) -> None:
-    """Change and delete nobody instead of the own user, delete none instead of the own corporation: the run goes on after that."""
+    """Send changes and deletions of the own user or corporation to an id that does not exist: the run needs both."""
     variables = case.path_parameters or {}
     for name in ("user", "corporation"):
         spared = case.method == "DELETE" or (name == "user" and case.method == "PUT")

@@ -76,7 +76,8 @@ def test_an_idempotency_key_costs_a_constant_number_of_round_trips_and_no_passwo
         monkeypatch.setattr(module, "hash_password", hash_and_count)
     sign_up = {"name": unique("c"), "admin_email": f"{unique('a')}@example.com", "admin_password": PASSWORD}
     member = {"email": f"{unique('u')}@example.com", "password": PASSWORD}
-    # The recall; BEGIN, the claim, the change, the answer and COMMIT. A new member's corporation is looked at before, as without a key.
+    # The recall; BEGIN, the claim, the change, the answer and COMMIT. A new member's corporation is looked at before,
+    # as without a key.
     for path, body, round_trips in [
         ("/v1/corporations", sign_up, 6),
         ("/v1/users", member, 7),

@@ -1,4 +1,4 @@
-"""What the doors do that no client sees over HTTP: event files, buffered answers, settings at init, and what happens between two lines."""
+"""What no client sees over HTTP: event files, buffered answers, settings at init, events between two statements."""
 
 import base64
 import json
@@ -304,7 +304,7 @@ def test_a_refused_request_leaves_one_log_line_with_its_id_caller_route_and_prob
         caplog.clear()
         refusal = problem(acme.guest.get(f"{path}{2**60}"), 404, "not-found")
         (line,) = (record for record in caplog.records if record.message == "refused")
-        assert (line.status, line.problem) == (404, "urn:vms:error:not-found")  # type: ignore[attr-defined]  # extra keys
+        assert (line.status, line.problem) == (404, "urn:vms:error:not-found")  # type: ignore[attr-defined]
         keys = logger.get_current_keys()
         assert (keys["correlation_id"], keys["user_id"], keys["route"]) == (refusal["instance"], acme.guest.id, route)
     assert acme.guest.http.get("/v1/auth/me").status_code == 401

@@ -1,6 +1,7 @@
 """The connection to PostgreSQL breaks at each statement of each route that writes, the COMMIT included.
 
-The caller gets the right answer or a 503 with Retry-After; what was acknowledged is done; and asking again does not do it twice.
+The caller gets the right answer or a 503 with Retry-After; what was acknowledged is done; and asking again does not do
+it twice.
 """
 
 from collections.abc import Callable, Iterator

@@ -52,7 +52,7 @@ def while_another_has_the_key(
     end: Callable[[psycopg.Connection[Any]], None],
     call: Callable[[], Any],
 ) -> Any:
-    """What `call` gives when another's transaction has taken this key, and ends in this way once `call` waits for it."""
+    """What `call` returns when another transaction has taken this key and ends in this way while `call` waits."""
     pid = database.connection().info.backend_pid
     waited: list[bool] = []
     with psycopg.connect(services.database.url) as other:

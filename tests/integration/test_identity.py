@@ -1,4 +1,4 @@
-"""Who one is: spellings, keys that cannot be read, costs of hashes, odd claims, and what ends a session or a playback URL."""
+"""Identity: spellings, unreadable keys, costs of hashes, odd claims, and what ends a session or a playback URL."""
 
 import base64
 import hashlib

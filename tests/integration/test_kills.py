@@ -47,7 +47,10 @@ def workers(runner: Runner) -> list[int]:
 
 
 class Viewers:
-    """Streams with eight clients at once. After every so many answers a worker is killed, while the other seven wait for theirs."""
+    """Streams with eight clients at once.
+
+    After every so many answers a worker is killed, while the other seven wait for theirs.
+    """
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner

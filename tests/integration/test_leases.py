@@ -1,4 +1,4 @@
-"""The leases of large streams: at most so many a user, ended by release or by themselves, and none for what is small."""
+"""The leases of large streams: limited for each user, ended by release or expiry, and none for small answers."""
 
 import pytest
 

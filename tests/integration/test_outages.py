@@ -1,4 +1,4 @@
-"""What a failing, changing or read-only database means to callers: 503 with Retry-After at worst, and never a word of its text."""
+"""A failing, changing or read-only database: callers get 503 with Retry-After at worst, and never its text."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -173,7 +173,9 @@ STATES = [
     *((state, Unavailable, False) for state in ("40001", "40P01", "55P03", "57014")),
     *((state, DatabaseFailed, False) for state in ("42P01", "42501", "22012", "23503", "23502", "23514")),
 ]
-RAISE = """DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{}', MESSAGE = 'a row''s secret', DETAIL = 'a row''s secret'; END $$"""
+RAISE = """DO $$ BEGIN
+    RAISE EXCEPTION USING ERRCODE = '{}', MESSAGE = 'a row''s secret', DETAIL = 'a row''s secret';
+END $$"""
 
 
 @pytest.mark.parametrize(("state", "expected", "gone"), STATES)

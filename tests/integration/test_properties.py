@@ -35,18 +35,23 @@ MOST_COMPANIES = 4
 NEVER = {
     "points that are not the sum of the user's views": """SELECT count(*) FROM "user" u WHERE u.point <>
         (SELECT coalesce(sum(l.point), 0) FROM video_view_log l WHERE l.user_id = u.seq)""",
-    "second views of a video by a user": """SELECT count(*) - count(DISTINCT (user_id, video_id)) FROM video_view_log""",
+    "second views of a video by a user": """SELECT count(*) - count(DISTINCT (user_id, video_id))
+        FROM video_view_log""",
     "views of another corporation's video": """SELECT count(*) FROM video_view_log l JOIN "user" u ON u.seq = l.user_id
         JOIN video v ON v.seq = l.video_id WHERE u.corporation_id <> v.corporation_id""",
-    "live corporations without a live admin": """SELECT count(*) FROM corporation c WHERE c.deleted_at IS NULL AND NOT EXISTS
+    "live corporations without a live admin": """SELECT count(*) FROM corporation c
+        WHERE c.deleted_at IS NULL AND NOT EXISTS
         (SELECT FROM "user" u WHERE u.corporation_id = c.seq AND u.role = 'admin' AND u.deleted_at IS NULL)""",
-    "live users of deleted corporations": """SELECT count(*) FROM "user" u JOIN corporation c ON c.seq = u.corporation_id
+    "live users of deleted corporations": """SELECT count(*)
+        FROM "user" u JOIN corporation c ON c.seq = u.corporation_id
         WHERE u.deleted_at IS NULL AND c.deleted_at IS NOT NULL""",
-    "live videos of deleted corporations": """SELECT count(*) FROM video v JOIN corporation c ON c.seq = v.corporation_id
+    "live videos of deleted corporations": """SELECT count(*)
+        FROM video v JOIN corporation c ON c.seq = v.corporation_id
         WHERE NOT v.deleted AND c.deleted_at IS NOT NULL""",
     "live sessions of deleted users": """SELECT count(*) FROM refresh_token t JOIN "user" u ON u.seq = t.user_id
         WHERE t.revoked_at IS NULL AND u.deleted_at IS NOT NULL""",
-    "FREE plans with an end": """SELECT count(*) FROM corporation WHERE plan_type = 'FREE' AND plan_expired_at IS NOT NULL""",
+    "FREE plans with an end": """SELECT count(*) FROM corporation
+        WHERE plan_type = 'FREE' AND plan_expired_at IS NOT NULL""",
 }
 
 
@@ -118,7 +123,10 @@ PICK = st.integers(0, 999)
 
 
 class Service(RuleBasedStateMachine):
-    """The service beside a model of it. Each rule picks who does what to what by numbers, and knows the right answer."""
+    """The service beside a model of it.
+
+    Each rule picks who does what to what by numbers, and knows the right answer.
+    """
 
     stage: ClassVar[Stage]
     numbers = itertools.count()

@@ -17,8 +17,8 @@ ROUNDS = 5
 def test_a_repeated_stream_request_is_one_round_trip_and_writes_nothing(
     acme: Company, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the position of the write-ahead log. The server may write of its own (a checkpoint, an autovacuum), so one of a
-    few rounds has to be exactly still."""
+    """By the position of the write-ahead log. The server may write on its own (a checkpoint, an autovacuum), so one of
+    a few rounds must write nothing."""
     key, body = f"repeats/{unique('film')}.mp4", bytes(range(256))
     assert services.storage.request("PUT", key, body).status == 200
     viewer, video = add_member(acme.admin), acme.video(file_path=key)

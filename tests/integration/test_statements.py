@@ -108,7 +108,8 @@ def test_a_statement_that_was_tampered_with_is_found(kept: str, instead: str, fa
     ), changed AS (
         UPDATE video v SET deleted = true FROM target, caller WHERE v.seq = target.seq AND {PERMITTED} RETURNING v.seq
     )
-    SELECT caller.role AS caller_role, target.seq AS target FROM caller LEFT JOIN target ON true LEFT JOIN changed ON true"""
+    SELECT caller.role AS caller_role, target.seq AS target
+    FROM caller LEFT JOIN target ON true LEFT JOIN changed ON true"""
     assert faults(good) == []
     assert kept in good
     found = faults(good.replace(kept, instead, 1))

@@ -1,4 +1,4 @@
-"""Faults of S3: the client gets every byte, right, or notices; nothing is granted for an answer that failed before its first byte."""
+"""Faults of S3: the client gets every byte or notices; an answer that failed before its first byte grants nothing."""
 
 import hashlib
 import os
@@ -123,7 +123,7 @@ def replace(services: Services, key: str, body: bytes) -> Callable[[], object]:
 def test_a_body_that_breaks_is_taken_up_where_it_broke(
     viewer: Person, video: int, proxy: FaultProxy, kind: str
 ) -> None:
-    proxy.faults.extend(Fault(kind, after=after) for after in (MIB, MIB // 2, 700))  # type: ignore[arg-type]  # the parameters above
+    proxy.faults.extend(Fault(kind, after=after) for after in (MIB, MIB // 2, 700))  # type: ignore[arg-type]
     answer = stream(viewer, video)
     assert hashlib.sha256(answer.content).digest() == hashlib.sha256(BODY).digest()
     assert proxy.connections == 4

@@ -1,6 +1,7 @@
 """Streamed responses on the wire, from the real awslambdaric: in this process, the installed release, and older ones.
 
-In this process, for coverage, awslambdaric's own handling of an event runs, and only its compiled HTTP client is replaced.
+In this process, for coverage, awslambdaric's own handling of an event runs, and only its compiled HTTP client is
+replaced.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Streamed responses as values: what they say of themselves, and what becomes of them where the platform cannot stream."""
+"""Streamed responses as values: their prelude, and their buffered form where the platform cannot stream."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The template as CloudFormation gets it: transformed by SAM's own translator, for each shape that docs/deploy.md describes."""
+"""The template as CloudFormation gets it: transformed by SAM's translator, for each shape in docs/deploy.md."""
 
 import ast
 import copy

@@ -1,6 +1,7 @@
-"""The door's frame: routes over the Powertools REST resolver, each with who may use it, and every error as a problem document.
+"""Routes over the Powertools REST resolver, each with who may use it, and every error as a problem document.
 
-A function's app.py makes one `Api`, declares its routes on it, and hands events to `handle`. A route names its `Who`; there is no default.
+A function's app.py makes one `Api`, declares its routes on it, and hands events to `handle`. A route names its `Who`;
+there is no default.
 """
 
 import base64
@@ -41,7 +42,8 @@ from vms.settings import settings
 __all__ = ["Api", "Event", "LambdaContext", "Response", "Who"]
 
 MAX_BODY_BYTES = 64 * 1024
-# U+FFFD, which API Gateway puts in the place of bytes that are not UTF-8: what was sent, a password say, cannot be known any more.
+# U+FFFD, which API Gateway puts in the place of bytes that are not UTF-8: what was sent, a password say, cannot be
+# known any more.
 REPLACED = "\ufffd".encode()
 
 type Event = Mapping[str, Any]
@@ -51,8 +53,8 @@ class Declared(TypedDict):
     """What a route declares of itself. `errors` are those of its own rule; `status` is that of success.
 
     An `idempotent` route hands `Api.idempotency_key` to its rule, so that a request with this header can be sent again.
-    `also` has further statuses of success with the same body, and what each means; `media` is the body's media type, if it is not JSON
-    of the handler's return type.
+    `also` has further statuses of success with the same body, and what each means; `media` is the body's media type, if
+    it is not JSON of the handler's return type.
     """
 
     summary: str
@@ -96,10 +98,10 @@ class Api:
     def route[F: Callable[..., Any]](
         self, method: str, path: str, *, who: Who, **declared: Unpack[Declared]
     ) -> Callable[[F], F]:
-        """Declare a route: its method and path (`<name>` is a variable), who may use it, and what it may answer besides success.
+        """Declare a route: method and path (`<name>` is a variable), who may use it, and what else it may answer.
 
-        The handler's name is the route's `operationId`, in camel case. The problems that follow from the rest need no mention: of a body,
-        a path variable, the role, and those of every route.
+        The handler's name is the route's `operationId`, in camel case. The problems that follow from the rest need no
+        mention: of a body, a path variable, the role, and those of every route.
         """
         status, idempotent = declared.get("status", 200), declared.get("idempotent", False)
         self.who[method, path] = who
@@ -142,7 +144,10 @@ class Api:
 
     @property
     def idempotency_key(self) -> IdempotencyKey | None:
-        """The current request's Idempotency-Key, if it has one. Only within an `idempotent` route. Raises `Invalid` for a broken one."""
+        """The current request's Idempotency-Key, if it has one.
+
+        Only within an `idempotent` route. Raises `Invalid` for a broken one.
+        """
         event, context = self.resolver.current_event, self.resolver.context
         sent = event.multi_value_headers.get(idempotency.HEADER)
         if sent is None:
@@ -158,7 +163,7 @@ class Api:
 
     @property
     def base_url(self) -> str:
-        """The URL before the resource's path, as the caller wrote it: with a stage, with a custom domain's base path, or bare."""
+        """The caller's URL up to the resource's path, with the stage or the custom domain's base path, if any."""
         event = self.resolver.current_event
         request = event["requestContext"]
         host = request.get("domainName") or event.headers.get("Host") or "localhost"
@@ -169,7 +174,10 @@ class Api:
 
     @staticmethod
     def answer[T](body: T, status: int) -> T:
-        """Answer with another status than the route's usual one. Powertools takes the pair; the type stays the body's own."""
+        """Answer with another status than the route's usual one.
+
+        Powertools takes the pair; the type stays the body's own.
+        """
         return cast("T", (body, status))
 
     def handle(self, event: Event, context: LambdaContext) -> dict[str, Any]:
@@ -217,7 +225,7 @@ def _gate(who: Who) -> Callable[[APIGatewayRestResolver, NextMiddleware], Respon
 
 
 def _replay(status: int) -> Callable[[APIGatewayRestResolver, NextMiddleware], Response[Any]]:
-    """Answers a request that was made before as it was answered then: with the route's status of success and the kept body."""
+    """Answers a repeated request as the first one: with the route's status of success and the kept body."""
 
     def replay(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
         try:
@@ -265,7 +273,8 @@ def _decoded(raw: str) -> bytes:
 def _by_resource(event: Event) -> dict[str, Any]:
     """The event with its path rebuilt from the resource that API Gateway matched and its decoded variables.
 
-    So a stage prefix, a custom domain's base path or a slash inside of a variable cannot lead to another route than API Gateway's.
+    So a stage prefix, a custom domain's base path or a slash inside of a variable cannot lead to another route than API
+    Gateway's.
     """
     path = event["resource"]
     for name, value in (event.get("pathParameters") or {}).items():

@@ -1,8 +1,8 @@
 """Signed requests to AWS without an SDK, for short cold starts.
 
-A boto3 or botocore client loads and interprets service models; importing botocore's signer alone takes longer than all of this module's
-work. Credentials come from the environment, or from the container endpoint that Lambda serves to a function with SnapStart; botocore finds
-them anywhere else.
+A boto3 or botocore client loads and interprets service models; importing botocore's signer alone takes longer than all
+of this module's work. Credentials come from the environment, or from the container endpoint that Lambda serves to a
+function with SnapStart; botocore finds them anywhere else.
 """
 
 import http.client
@@ -59,8 +59,10 @@ def credentials() -> Keys:
 
 
 def _container_keys(url: str) -> _Keys:
-    """The credentials of the container endpoint (https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html), kept
-    until five minutes before their end. Those that still hold stay in use when the endpoint does not answer.
+    """The credentials of the container endpoint, kept until five minutes before their end.
+
+    Those that are still valid stay in use when the endpoint does not answer.
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
 
     Raises:
         AwsError: the endpoint refuses, does not answer, or is not on this host.

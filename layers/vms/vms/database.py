@@ -1,8 +1,9 @@
 """The one PostgreSQL connection of an execution environment.
 
-A Lambda serves one request at a time, so one connection is enough: opened on first use, checked without a round trip before each use,
-and reopened after a failure or a SnapStart restore. Statements autocommit: a domain function's single statement is its transaction and one
-round trip; where one statement cannot say it, `transaction()` makes the boundaries plain.
+A Lambda serves one request at a time, so one connection is enough: opened on first use, checked without a round trip
+before each use, and reopened after a failure or a SnapStart restore. Statements autocommit: a domain function's single
+statement is its transaction and one round trip; where one statement cannot say it, `transaction()` makes the boundaries
+plain.
 """
 
 import logging
@@ -73,7 +74,8 @@ def fetch_all(sql: LiteralString, parameters: Parameters) -> list[Row]:
 
 
 def _run(sql: LiteralString, parameters: Parameters) -> list[Row]:
-    # Within a transaction nothing is prepared: a void prepared statement could not be run again without the statements before it.
+    # Within a transaction nothing is prepared: a void prepared statement could not be run again without the statements
+    # before it.
     cursor = connection().execute(sql, parameters, prepare=False if in_transaction() else None)
     return cursor.fetchall() if cursor.description else []
 
@@ -82,8 +84,8 @@ def _run(sql: LiteralString, parameters: Parameters) -> list[Row]:
 def transaction() -> Iterator[None]:
     """Run the statements within as one transaction, rolled back unless the block ends well. Raises as `fetch_all` does.
 
-    Raise what is no fault after the block: a failed one closes the connection, because psycopg follows a ROLLBACK by DEALLOCATE ALL,
-    which pins a client at RDS Proxy.
+    Raise what is no fault after the block: a failed one closes the connection, because psycopg follows a ROLLBACK by
+    DEALLOCATE ALL, which pins a client at RDS Proxy.
     """
     with _reporting():
         current = connection()
@@ -114,9 +116,10 @@ def connection() -> psycopg.Connection[Row]:
 def open_connection(config: Settings) -> psycopg.Connection[Row]:
     """Open a connection as the settings say; the caller closes it.
 
-    A statement that comes again is prepared, by protocol messages, which RDS Proxy multiplexes like any other query; it pins a client
-    that says SET, PREPARE or DEALLOCATE (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy-pinning.html). So nothing is
-    ever deallocated (there are some thirty statements), and time-outs are set on the role, by the migrations.
+    A statement that comes again is prepared, by protocol messages, which RDS Proxy multiplexes like any other query; it
+    pins a client that says SET, PREPARE or DEALLOCATE
+    (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy-pinning.html). So nothing is ever deallocated
+    (there are some thirty statements), and time-outs are set on the role, by the migrations.
     """
     opened = psycopg.connect(
         conninfo.make_conninfo(config.database_url, password=password_of(config)),
@@ -131,7 +134,7 @@ def open_connection(config: Settings) -> psycopg.Connection[Row]:
 
 
 def password_of(config: Settings) -> str | None:
-    """The password to connect with where it is not in the URL: a secret's, or a fresh RDS IAM token, good for 15 minutes.
+    """The password where it is not in the URL: a secret's, or a new RDS IAM token, which is valid for 15 minutes.
 
     Read for each connection, so that a rotated one is found. Raises `Unavailable`.
     """
@@ -172,7 +175,10 @@ def reachable() -> bool:
 
 
 def _lost(candidate: psycopg.Connection[Row]) -> bool:
-    """Whether the server has closed an idle connection: its socket is then readable. Costs one system call, no round trip."""
+    """Whether the server has closed an idle connection: its socket is then readable.
+
+    Costs one system call, no round trip.
+    """
     if candidate.closed:
         return True
     if in_transaction():
@@ -197,7 +203,7 @@ _close_around_snapshots()
 
 @contextmanager
 def _reporting() -> Iterator[None]:
-    """Turn a driver's error into this module's, by the tables above, and let go of a connection that is of no more use."""
+    """Turn a driver's error into this module's, by the tables above, and close a connection that is unusable."""
     try:
         yield
     except psycopg.errors.UniqueViolation as failure:

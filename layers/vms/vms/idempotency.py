@@ -1,8 +1,9 @@
-"""The Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header): what it names, and what a request under it must equal. No I/O.
+"""The Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header), and fingerprints of requests. No I/O.
 
-A key belongs to the caller who sent it. The anonymous have no name, so that all of them share one space of keys; an answer is still given
-again only to an equal request, and that of a sign-up holds the password, which no stranger knows and at which guesses are limited
-(`vms.domain.answers`). A stranger who happens on a key learns that it was used, and nothing else.
+A key belongs to the caller who sent it. The anonymous have no name, so that all of them share one space of keys; an
+answer is still given again only to an equal request, and that of a sign-up holds the password, which no stranger knows
+and at which guesses are limited (`vms.domain.answers`). A stranger who happens on a key learns that it was used, and
+nothing else.
 """
 
 import hashlib
@@ -18,7 +19,8 @@ from vms.errors import Invalid
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 
-# A structured field's string (RFC 9651 section 3.3.3), without spaces; or what many clients send, the same without quotes.
+# A structured field's string (RFC 9651 section 3.3.3), without spaces; or what many clients send, the same without
+# quotes.
 PATTERN = r'"(?:[!#-\[\]-~]|\\["\\]){1,255}"|[!#-~]{1,255}'
 _VALUE = re.compile(PATTERN)
 _ESCAPED = re.compile(r'\\(["\\])')
@@ -34,7 +36,10 @@ class Replayed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A caller's key with the request under it. Neither the key nor the request can be told from what it holds, but by guessing."""
+    """A caller's key with the request under it.
+
+    Neither the key nor the request can be told from what it holds, but by guessing.
+    """
 
     digest: str
     request: str = field(repr=False)
@@ -42,7 +47,7 @@ class IdempotencyKey:
 
     @property
     def fingerprint(self) -> str:
-        """What to store of the request: a MAC, since a bare hash of a body with a password would let it be guessed without bcrypt's work."""
+        """What to store of the request: a MAC, because a password could be guessed from a plain hash of its body."""
         kid, secret = keys.signing_key()
         return f"{self._mac(secret)}:{kid}"
 
@@ -59,7 +64,7 @@ class IdempotencyKey:
 def name_request(
     sent: Sequence[str], user_id: int | None, route: str, body: object, serialize: Callable[[object], str]
 ) -> IdempotencyKey:
-    """The key in these header lines, of this user (None: the anonymous), for a request of this route (`POST /path`) and JSON body.
+    """The key in these header lines, of this user (None: anonymous), for this route (`POST /path`) and JSON body.
 
     `serialize` writes an answer down as the caller gets it. Raises as `parse` does.
     """

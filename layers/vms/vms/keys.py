@@ -1,4 +1,4 @@
-"""The keys that sign tokens: from Secrets Manager on AWS, from a generated file locally. During a rotation there are two.
+"""The keys that sign tokens: from Secrets Manager on AWS, from a generated file locally. Two during a rotation.
 
 Keys that were read once stay in use while they cannot be read again.
 """

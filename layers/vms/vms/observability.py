@@ -51,7 +51,7 @@ def emit(event: Mapping[str, Any]) -> None:
 
 
 def observe(event: Mapping[str, Any], status: int, started: float) -> None:
-    """Write the metrics of a request that began at `started` (`time.perf_counter`): its latency, and a fault for 5xx."""
+    """Write a request's metrics: its latency since `started` (`time.perf_counter`), and a fault for 5xx."""
     count("Latency", (time.perf_counter() - started) * 1000)
     if status >= 500:
         count("Faults")

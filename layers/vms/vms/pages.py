@@ -1,4 +1,7 @@
-"""Keyset pages, newest first. A page costs the same at any depth, and rows added or deleted meanwhile do not shift it."""
+"""Keyset pages, newest first.
+
+A page costs the same at any depth, and rows added or deleted meanwhile do not shift it.
+"""
 
 import base64
 import binascii
@@ -28,7 +31,7 @@ class Slice:
 
     @property
     def parameters(self) -> dict[str, object]:
-        """Parameters of a listing statement, which reads one row more than a page shows, to know whether another page follows."""
+        """Parameters of a listing statement: one row more than a page, to know whether another page follows."""
         return {"before": self.before, "limit": self.limit + 1}
 
     def page[T](self, rows: Sequence[Row], build: Callable[[Row], T]) -> Page[T]:

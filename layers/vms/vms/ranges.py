@@ -1,4 +1,4 @@
-"""Range requests and conditional requests (RFC 9110 sections 13 and 14), as pure functions of headers and of the object's state.
+"""Range and conditional requests (RFC 9110 sections 13 and 14), as pure functions of headers and of the object.
 
 `select` decides what to answer to GET and HEAD; `ask` says what to ask the store for before the object's size is known.
 """
@@ -40,8 +40,9 @@ class Selection:
 def select(headers: Mapping[str, str], found: Representation, slice_: int, whole: int, now: float) -> Selection:
     """Decide the answer to a GET or HEAD with these headers (lower-case names), in the order of section 13.2.2.
 
-    A range is answered by at most `slice_` bytes, and without one an object of more than `whole` bytes by 413; 0 stands for no limit.
-    `now` is in seconds since 1970. Of several ranges the first that the object can satisfy is honoured, as section 14.2 allows.
+    A range is answered by at most `slice_` bytes, and without one an object of more than `whole` bytes by 413; 0 stands
+    for no limit. `now` is in seconds since 1970. Of several ranges the first that the object can satisfy is honoured,
+    as section 14.2 allows.
     """
     if not _unchanged(headers.get("if-match"), headers.get("if-unmodified-since"), found):
         return Selection(412)
@@ -96,7 +97,7 @@ def parse(header: str | None) -> tuple[Wanted, ...]:
 
 
 def resolve(wanted: Wanted, size: int, slice_: int) -> Span | None:
-    """The part of an object of `size` bytes to answer with, at most `slice_` bytes (0: all that is wanted); None: unsatisfiable."""
+    """The part of an object of `size` bytes to send, at most `slice_` bytes (0: no limit); None: unsatisfiable."""
     if wanted.suffix is not None:
         start, end = max(0, size - wanted.suffix), size - 1
     else:
@@ -107,7 +108,7 @@ def resolve(wanted: Wanted, size: int, slice_: int) -> Span | None:
 
 
 def not_modified(if_none_match: str | None, if_modified_since: str | None, etag: str, last_modified: str) -> bool:
-    """Whether to answer 304: If-None-Match by weak comparison (section 13.1.2), else If-Modified-Since (section 13.1.3)."""
+    """Whether to answer 304: If-None-Match, by weak comparison (section 13.1.2), else If-Modified-Since (13.1.3)."""
     if if_none_match is not None:
         if if_none_match.strip() == "*":
             return True
@@ -117,7 +118,7 @@ def not_modified(if_none_match: str | None, if_modified_since: str | None, etag:
 
 
 def range_still_holds(if_range: str | None, etag: str, last_modified: str, now: float) -> bool:
-    """Whether an If-Range, if any, lets the range be honoured: strong comparison, or the exact date (section 13.1.5)."""
+    """Whether If-Range, if there is one, allows the range: strong comparison, or the exact date (section 13.1.5)."""
     if if_range is None:
         return True
     value = if_range.strip()
@@ -158,7 +159,10 @@ def _number(digits: str | None) -> int | None:
 
 
 def _seconds(date: str | None) -> float | None:
-    """An HTTP date as seconds since 1970, whole ones. One that names no zone, as in C's asctime, is in UTC (section 5.6.7)."""
+    """An HTTP date as seconds since 1970, whole ones.
+
+    One that names no zone, as in C's asctime, is in UTC (section 5.6.7).
+    """
     if not date:
         return None
     try:

@@ -1,4 +1,7 @@
-"""What an object is, and the headers that say so (RFC 9110 section 8). Media types come from one table, the same on every host."""
+"""What an object is, and the headers that say so (RFC 9110 section 8).
+
+Media types come from one table, the same on every host.
+"""
 
 from dataclasses import dataclass
 
@@ -79,9 +82,10 @@ class Representation:
 
 
 def describe(found: Representation, key: str, status: int, span: Span | None) -> Headers:
-    """The headers of a 200, 206, 304, 412 or 416 answer; the object's type, if S3 has none, follows from the key's ending.
+    """The headers of a 200, 206 or 304 answer. An object without a type in S3 gets that of the key's ending.
 
-    Audio and video may play in a page of their own. Anything else is a download in a sandbox, so that no file runs as a page of this API.
+    Audio and video may play in a page of their own. Anything else is a download in a sandbox, so that no file runs as a
+    page of this API.
     """
     headers = [
         (name, value)

@@ -1,4 +1,4 @@
-"""What a request for an object gets: the part that it asks for and S3's answer with those bytes, or the problem that its conditions raise."""
+"""What a request for an object gets: the selected part with S3's answer, or the problem that its conditions raise."""
 
 import time
 from collections.abc import Mapping
@@ -11,9 +11,10 @@ from vms.ranges import Selection
 def fetch(
     key: str, fields: Mapping[str, str], slice_: int, whole: int, *, head: bool
 ) -> tuple[Selection, storage.Answer]:
-    """The selection for these header fields (names in lower case), and S3's answer with those bytes; for HEAD and 304 without a body.
+    """The selection for these header fields (lower-case names), and S3's answer; without a body for HEAD and 304.
 
-    `slice_` and `whole` are as `ranges.select` takes them. One request to S3, unless validators or size must be known first.
+    `slice_` and `whole` are as `ranges.select` takes them. One request to S3, unless validators or size must be known
+    first.
 
     Raises:
         FileMissing, StorageFailed: S3 has no such object, or does not answer well.

@@ -1,4 +1,4 @@
-"""The values that a streaming handler returns: a response with its body still to be made, a problem document, a buffered answer."""
+"""The values that a streaming handler returns: a response whose body is made later, a problem, a buffered answer."""
 
 import base64
 import json
@@ -30,7 +30,10 @@ class Streamed:
     def __init__(
         self, status: int, headers: Headers, chunks: Iterator[bytes] | None = None, *, seconds: float = 840.0
     ) -> None:
-        """Hold a response; `seconds` is what the function has left to send it. What is pushed to `held` is let go by `close`."""
+        """Hold a response; `seconds` is what the function has left to send it.
+
+        What is pushed to `held` is let go by `close`.
+        """
         self.status = status
         self.headers = headers
         self.chunks = chunks if chunks is not None else iter(())
@@ -39,7 +42,7 @@ class Streamed:
         self.deadline = time.monotonic() + seconds - BEFORE_DEADLINE
 
     def begin(self, *, whole: bool = False) -> None:
-        """Make the first chunk, or the whole body, so that what fails before any byte leaves can still be answered as an error. Once."""
+        """Make the first chunk, or the whole body, once: a failure before any byte has left is an error answer."""
         if self.first is None:
             self.first = b"".join(self.chunks) if whole else next((chunk for chunk in self.chunks if chunk), b"")
 
@@ -57,7 +60,10 @@ class Streamed:
         return data
 
     def close(self) -> None:
-        """Stop making chunks, and let go of what they come from and of what is held. Whoever sends a response calls it at its end."""
+        """Stop making chunks, and let go of what they come from and of what is held.
+
+        Whoever sends a response calls it at its end.
+        """
         close = getattr(self.chunks, "close", None)
         if close is not None:
             close()
@@ -72,14 +78,15 @@ def problem(failure: Problem, request_id: str, *, body: bool = True) -> Streamed
 
 
 def buffered(response: Streamed, request_id: str) -> dict[str, Any]:
-    """The same response as one API Gateway proxy answer, for a platform that cannot stream; 413 if it is too large for that."""
+    """The response as one API Gateway proxy answer, for a platform that cannot stream; 413 if it is too large."""
     try:
         body = (response.first or b"") + b"".join(response.chunks)
     finally:
         response.close()
     single, multiple, cookies = _sorted(response.headers)
     multi = {name: [value] for name, value in single.items()} | multiple | ({"Set-Cookie": cookies} if cookies else {})
-    # API Gateway decodes base64 only for a client whose `Accept` is one of the API's binary types: what is text goes as text.
+    # API Gateway decodes base64 only for a client whose `Accept` is one of the API's binary types: what is text goes as
+    # text.
     plain = single.get("Content-Type") == PROBLEM_JSON
     text = body.decode() if plain else base64.b64encode(body).decode()
     answer = {"statusCode": response.status, "multiValueHeaders": multi, "body": text, "isBase64Encoded": not plain}

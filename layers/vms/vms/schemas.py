@@ -1,4 +1,4 @@
-"""The types of what callers send: bounds and formats of the contract, each said once, and seen in the OpenAPI document."""
+"""The types of what callers send, with their bounds and formats; the OpenAPI document shows them."""
 
 import re
 import unicodedata
@@ -14,11 +14,12 @@ from vms.canonical import opaque
 from vms.pages import FIRST, Slice, read_cursor
 from vms.passwords import MAX_BYTES, MIN_CHARACTERS
 
-# Sets of characters, for the checks below and for the patterns of the document, which are regular expressions of ECMA-262.
+# Sets of characters, for the checks below and for the patterns of the document, which are regular expressions of
+# ECMA-262.
 _CONTROL = r"\u0000-\u001f\u007f-\u009f"
-# Unicode's categories control, format, private use, line and paragraph separator, but for the zero width (non-)joiner, which scripts and
-# emoji are written with. Those past U+FFFF, and lone surrogates, are checked, and in no
-# pattern: JavaScript's engine without its flag u would not read it.
+# Unicode's categories control, format, private use, line and paragraph separator, but for the zero width (non-)joiner,
+# which scripts and emoji are written with. Those past U+FFFF, and lone surrogates, are checked, and in no pattern:
+# JavaScript's engine without its flag u would not read it.
 _INVISIBLE = (
     rf"{_CONTROL}\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u180e\u200b\u200e-\u200f\u2028-\u202e\u2060-\u2064"
     r"\u2066-\u206f\ue000-\uf8ff\ufeff\ufff9-\ufffb"
@@ -126,7 +127,8 @@ def _says(**schema: object) -> Any:
 
 
 def _number(value: object) -> object:
-    # JSON has one kind of number: 1.0 is an integer (JSON Schema Validation section 6.1.1), and neither true nor "1" is.
+    # JSON has one kind of number: 1.0 is an integer (JSON Schema Validation section 6.1.1), and neither true nor "1"
+    # is.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("must be an integer")  # noqa: TRY004 - pydantic takes a ValueError for a refusal, no TypeError
     return value
@@ -164,8 +166,8 @@ FilePath = Annotated[
     Field(
         min_length=1,
         max_length=1024,
-        description="A key of the project's bucket, at most 1024 bytes in UTF-8: relative, without `.` or `..` between its slashes, "
-        "not blank, no URL.",
+        description="A key of the bucket, at most 1024 bytes in UTF-8: relative, without `.` or `..` between its "
+        "slashes, not blank, no URL.",
     ),
     _says(pattern=FILE_PATH_PATTERN),
     AfterValidator(_text),
@@ -189,9 +191,7 @@ Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=100), Query(desc
 Cursor = Annotated[
     str | None,
     _says(minLength=1),
-    Query(
-        description="The `next_cursor` of the page before, as it came. It is opaque; any other text is refused with 422."
-    ),
+    Query(description="The `next_cursor` of the page before. It is opaque; any other text is refused with 422."),
 ]
 Deleted = Annotated[bool, Query(description="List the deleted ones instead. For admins: 403 to a guest.")]
 
@@ -202,7 +202,8 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-# The default of a field that a change may leave out: it is not null, which a caller may send only where the field's type has it.
+# The default of a field that a change may leave out: it is not null, which a caller may send only where the field's
+# type has it.
 ABSENT: Any = None
 
 

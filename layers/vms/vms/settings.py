@@ -167,7 +167,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """What the stream function reads besides. Sizes are bytes, durations seconds; 0 in `max_bytes` and `streams_per_user` means no limit."""
+    """What the stream function reads besides.
+
+    Sizes are bytes, durations seconds; 0 in `max_bytes` and `streams_per_user` means no limit.
+    """
 
     bucket: str
     endpoint_url: str

@@ -1,8 +1,9 @@
 """Reads objects from S3: signed, by range, in chunks, resumed when a connection breaks, never two objects mixed.
 
-Requests are signed by vms.signature and sent by http.client over one connection that stays open between invocations. Memory is one chunk, whatever
-the object's size. Why not an SDK: from the first import to the first chunk this takes 46 ms, botocore's signer with urllib3 180 ms and boto3
-293 ms, and a process holds 26, 46 and 66 MiB, at the same speed (`make bench-s3`, medians of seven processes on two cores).
+Requests are signed by vms.signature and sent by http.client over one connection that stays open between invocations.
+Memory is one chunk, whatever the object's size. Why not an SDK: from the first import to the first chunk this takes 46
+ms, botocore's signer with urllib3 180 ms and boto3 293 ms, and a process holds 26, 46 and 66 MiB, at the same speed
+(`make bench-s3`, medians of seven processes on two cores).
 """
 
 import http.client
@@ -18,7 +19,8 @@ from vms.representation import Representation, Span
 from vms.settings import settings, stream_settings
 
 CHUNK = 256 * 1024
-# Before the first byte: how often a refusal that may pass (500, 503 SlowDown, a reset connection) is asked again, and after how long (seconds).
+# Before the first byte: how often a refusal that may pass (500, 503 SlowDown, a reset connection) is asked again, and
+# after how long (seconds).
 RETRY_AFTER = (0.1, 0.3)
 # Within a body: how often it is resumed in a row without receiving a byte.
 RESUMES = 3
@@ -103,7 +105,10 @@ def get(key: str, range_header: str | None = None) -> Answer:
 
 
 def get_span(known: Answer, span: Span) -> Answer:
-    """Ask for these bytes of the object that `known` is about. Raises as `get` does, `StorageFailed` also if it was replaced."""
+    """Ask for these bytes of the object that `known` is about.
+
+    Raises as `get` does, `StorageFailed` also if it was replaced.
+    """
     if span.length == 0:
         return Answer(known.key, known.found, span, None)
     response = _ask("GET", known.key, {"Range": f"bytes={span.start}-{span.end}", "If-Match": known.found.etag})

@@ -1,8 +1,9 @@
 """Streams a response out of a managed Python runtime, through the runtime's own client.
 
-Lambda streams responses; its managed Python runtime does not yet (awslambdaric 2 to 4). But the client resolves `marshaller` and
-`post_invocation_result` on its class at each invocation, the first of which is documented as the function author's to
-replace. `install` replaces both, so that the loop, the logging, the init errors, X-Ray and SnapStart remain AWS's own code. The format on the wire:
+Lambda streams responses; its managed Python runtime does not yet (awslambdaric 2 to 4). But the client resolves
+`marshaller` and `post_invocation_result` on its class at each invocation, the first of which is documented as the
+function author's to replace. `install` replaces both, so that the loop, the logging, the init errors, X-Ray and
+SnapStart remain AWS's own code. The format on the wire:
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming
 """
 
@@ -20,8 +21,9 @@ from vms.responses import Streamed
 
 CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 DELIMITER = b"\0" * 8
-# The kernel holds no more than about twice as many bytes (socket(7)): with more, a client that reads slowly would look stalled, because
-# a send goes on only when a third of the buffer has left. It also bounds what the responses of many workers hold.
+# The kernel holds no more than about twice as many bytes (socket(7)): with more, a client that reads slowly would look
+# stalled, because a send goes on only when a third of the buffer has left. It also bounds what the responses of many
+# workers hold.
 SEND_BUFFER = 256 * 1024
 # SO_LINGER of zero seconds: close() drops what has not left, and the other side notices at once.
 RESET = struct.pack("ii", 1, 0)
@@ -38,7 +40,7 @@ class StalledError(Exception):
 
 
 def install(stall_seconds: float) -> None:
-    """Make the runtime client of this process stream what a handler returns as `Streamed`; everything else goes its usual way.
+    """Make this process's runtime client stream what a handler returns as `Streamed`; the rest goes its usual way.
 
     A stream is cut when not a byte of it could be sent for `stall_seconds`.
     """
@@ -102,7 +104,8 @@ def _post(address: str, head: bytes, response: Streamed, stall_seconds: float) -
                 return
             _wait_for_acknowledgement(connection, response.deadline)
     except OSError as failure:
-        # The client has left, or the platform has given up on this response: there is nobody to tell, and the runtime lives on.
+        # The client has left, or the platform has given up on this response: there is nobody to tell, and the runtime
+        # lives on.
         logger.info("the stream was cut off by its reader: %s", type(failure).__name__)
     finally:
         response.close()
@@ -153,8 +156,9 @@ def _send(connection: socket.socket, parts: Sequence[bytes], stall_seconds: floa
 def _wait_for_acknowledgement(connection: socket.socket, deadline: float) -> None:
     """Wait until the platform has the whole response, which ends this invocation.
 
-    The platform buffers what its client reads slowly, and acknowledges only when that has left too. To ask for the next event before is
-    refused with 403, and ends this process. So it is waited for until the deadline; that the buffer drains cannot be seen from here.
+    The platform buffers what its client reads slowly, and acknowledges only when that has left too. To ask for the next
+    event before is refused with 403, and ends this process. So it is waited for until the deadline; that the buffer
+    drains cannot be seen from here.
     """
     connection.settimeout(_at_least(deadline - time.monotonic()))
     try:

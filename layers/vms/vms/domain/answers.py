@@ -1,7 +1,7 @@
-"""Kept answers: a change that is asked for again under the same idempotency key is made once, and answered as it was the first time.
+"""Kept answers: a change requested again under the same idempotency key is made once, and gets the first answer.
 
-The answer is kept in the transaction of its change, for 24 hours. Only success is kept: what was refused has changed nothing and may be
-tried again under its key.
+The answer is kept in the transaction of its change, for 24 hours. Only success is kept: what was refused has changed
+nothing and may be tried again under its key.
 """
 
 from collections.abc import Callable
@@ -65,8 +65,9 @@ def _recall_anonymous(key: IdempotencyKey) -> None:
 def once[T](key: IdempotencyKey | None, caller: Caller | None, change: Callable[[], T]) -> T:
     """Make the change, unless it was made under this key; without a key just make it.
 
-    `change` runs statements, returns what is answered, and begins no transaction of its own. Of two requests at the same time the second
-    waits here for the first one's transaction; it goes on itself if that was rolled back. Adds four round trips to the change's.
+    `change` runs statements, returns what is answered, and begins no transaction of its own. Of two requests at the
+    same time the second waits here for the first one's transaction; it goes on itself if that was rolled back. Adds
+    four round trips to the change's.
 
     Raises:
         Replayed, IdempotencyKeyReused, TooManyAttempts: the other request was first.
@@ -102,7 +103,8 @@ def _claim(digest: str, fingerprint: str) -> bool:
         """INSERT INTO idempotency_key AS k (key, fingerprint, expires_at)
         VALUES (%(key)s, %(fingerprint)s, now() + interval '24 hours')
         ON CONFLICT (key) DO UPDATE
-            SET fingerprint = excluded.fingerprint, answer = NULL, expires_at = excluded.expires_at WHERE k.expires_at <= now()
+            SET fingerprint = excluded.fingerprint, answer = NULL, expires_at = excluded.expires_at
+            WHERE k.expires_at <= now()
         RETURNING k.key""",
         {"key": digest, "fingerprint": fingerprint},
     )
@@ -110,7 +112,7 @@ def _claim(digest: str, fingerprint: str) -> bool:
 
 
 def _change[T](key: IdempotencyKey, change: Callable[[], T]) -> T | Problem:
-    """Make the change and keep its answer; or return why it was refused, since a transaction that raises costs the connection."""
+    """Make the change and keep its answer, or return the refusal, because a transaction that raises is disconnected."""
     try:
         made = change()
     except Problem as refused:

@@ -119,7 +119,8 @@ def _get(caller: Caller, *, corporation_id: int | None = None, key: str | None =
 def change(caller: Caller, corporation_id: int, fields: dict[str, object]) -> Corporation:
     """Change the `name`, `plan` and `plan_expire_at` that `fields` has, and nothing else.
 
-    FREE clears the expiry. PAID leaves an effectively PAID plan's expiry as it is and begins any other anew, without an end unless given.
+    FREE clears the expiry. PAID leaves an effectively PAID plan's expiry as it is and begins any other anew, without an
+    end unless given.
 
     Raises:
         NotFound: it is another's.
@@ -133,7 +134,8 @@ def change(caller: Caller, corporation_id: int, fields: dict[str, object]) -> Co
     try:
         row = database.fetch_one(
             f"""WITH {CALLER}, target AS (
-                SELECT c.seq, NULL::bigint AS owner, NOT %(expiry_given)s OR %(plan)s::text IS NOT NULL OR {EFFECTIVELY_PAID} AS valid
+                SELECT c.seq, NULL::bigint AS owner,
+                       NOT %(expiry_given)s OR %(plan)s::text IS NOT NULL OR {EFFECTIVELY_PAID} AS valid
                 FROM caller JOIN corporation c ON {OWN_CORPORATION} AND c.seq = %(id)s
             ), changed AS (
                 UPDATE corporation c SET
@@ -169,18 +171,22 @@ def change(caller: Caller, corporation_id: int, fields: dict[str, object]) -> Co
 
 
 def delete(caller: Caller, corporation_id: int) -> None:
-    """Delete the caller's corporation, softly, and with it its users, their sessions and its videos; names and addresses become free.
+    """Delete the caller's corporation, softly, with its users, their sessions and its videos.
+
+    The names and the e-mail addresses become free.
 
     Raises:
         NotFound: it is another's.
         Forbidden: the caller is no admin.
     """
     with database.transaction():
-        # The lock first, then a statement with a snapshot of its own: a user or video that is being added meanwhile goes too.
+        # The lock first, then a statement with a snapshot of its own: a user or video that is being added meanwhile
+        # goes too.
         database.fetch_one("SELECT seq FROM corporation WHERE seq = %(id)s FOR UPDATE", {"id": caller.corporation_id})
         row = database.fetch_one(
             f"""WITH {CALLER}, target AS (
-                SELECT c.seq, NULL::bigint AS owner FROM caller JOIN corporation c ON {OWN_CORPORATION} AND c.seq = %(id)s
+                SELECT c.seq, NULL::bigint AS owner
+                FROM caller JOIN corporation c ON {OWN_CORPORATION} AND c.seq = %(id)s
             ), gone AS (
                 UPDATE corporation c SET deleted_at = now(), updated_at = now()
                 FROM target, caller WHERE c.seq = target.seq AND {PERMITTED} RETURNING c.seq
@@ -191,7 +197,8 @@ def delete(caller: Caller, corporation_id: int) -> None:
                 UPDATE video v SET deleted = true, updated_at = now()
                 FROM gone WHERE v.corporation_id = gone.seq AND NOT v.deleted
             ), revoked AS (
-                UPDATE refresh_token t SET revoked_at = now() FROM users WHERE t.user_id = users.seq AND t.revoked_at IS NULL
+                UPDATE refresh_token t SET revoked_at = now()
+                FROM users WHERE t.user_id = users.seq AND t.revoked_at IS NULL
             )
             SELECT caller.role AS caller_role, target.seq AS target FROM caller LEFT JOIN target ON true""",
             {**parameters(caller), "id": corporation_id},
@@ -200,7 +207,10 @@ def delete(caller: Caller, corporation_id: int) -> None:
 
 
 def expire_plans() -> int:
-    """Make every PAID corporation that is past its expiry FREE, in one statement; returns how many. Idempotent, concurrent runs are safe."""
+    """Make every PAID corporation that is past its expiry FREE, in one statement; returns how many.
+
+    Idempotent, concurrent runs are safe.
+    """
     row = database.fetch_one(
         """WITH expired AS (
             UPDATE corporation SET plan_type = 'FREE', plan_expired_at = NULL, updated_at = now()

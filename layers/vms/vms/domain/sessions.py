@@ -1,10 +1,12 @@
 """Log-in sessions: refresh tokens that rotate, in families that are revoked as a whole.
 
-A family begins with a log-in. Each of its refresh tokens works once and is then replaced by one of the next generation. A token used again
-means that it was stolen, so the whole family ends (RFC 9700 section 4.14.2); but for REFRESH_REUSE_SECONDS after its rotation it gives another
-token of that generation, since two tabs may use it at once and an answer may get lost. The table holds only hashes of the tokens.
+A family begins with a log-in. Each of its refresh tokens works once and is then replaced by one of the next generation.
+A token used again means that it was stolen, so the whole family ends (RFC 9700 section 4.14.2); but for
+REFRESH_REUSE_SECONDS after its rotation it gives another token of that generation, since two tabs may use it at once
+and an answer may get lost. The table holds only hashes of the tokens.
 
-What issues a token and what revokes it lock the user's row first, so that a revocation also finds what is being issued beside it.
+What issues a token and what revokes it lock the user's row first, so that a revocation also finds what is being issued
+beside it.
 """
 
 import hashlib
@@ -77,8 +79,8 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
     pair = _pair(row)
     outdated = cost_of(row["password"]) != settings().bcrypt_cost
     started = database.fetch_one(
-        # A log-in that overlaps a new password, which begins an epoch, or the user's deletion begins no session. In the same epoch
-        # another log-in may have hashed the password anew.
+        # A log-in that overlaps a new password, which begins an epoch, or the user's deletion begins no session. In the
+        # same epoch another log-in may have hashed the password anew.
         """WITH locked AS (
             SELECT u.seq FROM "user" u
             WHERE u.seq = %(user_id)s AND (u.epoch = %(epoch)s OR u.password = %(password)s) AND u.deleted_at IS NULL
@@ -86,7 +88,8 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
         ), cleared AS (
             DELETE FROM login_attempt WHERE subject = ANY(%(subjects)s)
         ), rehashed AS (
-            UPDATE "user" u SET password = %(rehashed)s FROM locked WHERE u.seq = locked.seq AND %(rehashed)s::text IS NOT NULL
+            UPDATE "user" u SET password = %(rehashed)s
+            FROM locked WHERE u.seq = locked.seq AND %(rehashed)s::text IS NOT NULL
         )
         INSERT INTO refresh_token (token, user_id, family, expired_at)
         SELECT %(token)s, locked.seq, %(family)s, now() + make_interval(secs => %(seconds)s) FROM locked
@@ -111,7 +114,8 @@ def refresh(refresh_token: str) -> TokenPair:
     """Replace a refresh token by the next of its family, with a new access token.
 
     Raises:
-        Unauthenticated: it is no valid refresh token, was revoked, or its user is gone; or it was used before, which revokes its family.
+        Unauthenticated: it is no valid refresh token, was revoked, or its user is gone; or it was used before, which
+            revokes its family.
     """
     claims = jwts.verify(refresh_token, "refresh")
     digest, pair = _digest(refresh_token), None
@@ -132,11 +136,15 @@ def refresh(refresh_token: str) -> TokenPair:
 
 
 def _rotate(digest: str, user_id: int, following: str) -> bool:
-    """Record `following` as the next of the token's generation; False if the token may not be used (again). Wants the user locked."""
+    """Record `following` as the next of the token's generation; False if the token may not be used (again).
+
+    Wants the user locked.
+    """
     rotated = database.fetch_one(
         # A token that was used stays good while its successors are unused and its rotation is recent.
         """WITH used AS (
-            UPDATE refresh_token t SET revoked_at = coalesce(t.revoked_at, now()), rotated_at = coalesce(t.rotated_at, now())
+            UPDATE refresh_token t
+            SET revoked_at = coalesce(t.revoked_at, now()), rotated_at = coalesce(t.rotated_at, now())
             WHERE t.token = %(token)s AND t.user_id = %(user_id)s AND t.expired_at > now() AND (
                 t.revoked_at IS NULL
                 OR t.rotated_at > now() - make_interval(secs => %(reuse)s) AND NOT EXISTS (
@@ -147,7 +155,8 @@ def _rotate(digest: str, user_id: int, following: str) -> bool:
             RETURNING t.family, t.generation
         )
         INSERT INTO refresh_token (token, user_id, family, generation, expired_at)
-        SELECT %(following)s, %(user_id)s, used.family, used.generation + 1, now() + make_interval(secs => %(seconds)s) FROM used
+        SELECT %(following)s, %(user_id)s, used.family, used.generation + 1, now() + make_interval(secs => %(seconds)s)
+        FROM used
         RETURNING seq""",
         {
             "token": digest,
@@ -206,11 +215,13 @@ def revoke_all(caller: Caller, user_id: int) -> None:
     given = {"user_id": user_id}
     with database.transaction():
         row = database.fetch_one(
-            # A new epoch locks the row: the next statement, with a snapshot of its own, finds the sessions that began before.
+            # A new epoch locks the row: the next statement, with a snapshot of its own, finds the sessions that began
+            # before.
             f"""WITH {CALLER}, target AS (
                 SELECT u.seq, u.seq AS owner FROM caller JOIN "user" u ON {OWN_USER} AND u.seq = %(user_id)s
             ), changed AS (
-                UPDATE "user" u SET epoch = u.epoch + 1 FROM target, caller WHERE u.seq = target.seq AND {PERMITTED} RETURNING u.seq
+                UPDATE "user" u SET epoch = u.epoch + 1
+                FROM target, caller WHERE u.seq = target.seq AND {PERMITTED} RETURNING u.seq
             )
             SELECT caller.role AS caller_role, target.seq AS target, target.owner, changed.seq
             FROM caller LEFT JOIN target ON true LEFT JOIN changed ON true""",
@@ -224,7 +235,10 @@ def revoke_all(caller: Caller, user_id: int) -> None:
 
 
 def purge() -> int:
-    """Forget what no longer matters: expired refresh tokens and past windows of failed log-ins. Returns how many tokens went."""
+    """Forget what no longer matters: expired refresh tokens and past windows of failed log-ins.
+
+    Returns how many tokens went.
+    """
     row = database.fetch_one(
         """WITH windows AS (DELETE FROM login_attempt WHERE ends_at < now()),
         purged AS (DELETE FROM refresh_token WHERE expired_at < now() RETURNING seq)
@@ -248,7 +262,8 @@ def _pair(user: Row) -> TokenPair:
 def _revoke_family(digest: str, user_id: int) -> None:
     database.fetch_all(
         """UPDATE refresh_token SET revoked_at = now()
-        WHERE family = (SELECT family FROM refresh_token WHERE token = %(token)s AND user_id = %(user_id)s) AND revoked_at IS NULL""",
+        WHERE revoked_at IS NULL
+            AND family = (SELECT family FROM refresh_token WHERE token = %(token)s AND user_id = %(user_id)s)""",
         {"token": digest, "user_id": user_id},
     )
 

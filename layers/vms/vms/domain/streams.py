@@ -1,7 +1,7 @@
-"""How many large streams a user has at the same time: each holds a lease on one of the user's slots, as a row, until it ends.
+"""Limits the large streams of a user at the same time: each holds a lease on one of the user's slots until it ends.
 
-A lease that a crashed function leaves behind ends by itself at that function's deadline. No advisory locks: they would be state of a
-session, which pins a client at RDS Proxy.
+A lease that a crashed function leaves behind ends by itself at that function's deadline. No advisory locks: they would
+be state of a session, which pins a client at RDS Proxy.
 """
 
 import logging

@@ -182,7 +182,7 @@ def _not_current() -> Invalid:
 
 
 def _change(caller: Caller, user_id: int, password: str | None, role: Role | None, epoch: int | None) -> User:
-    """With `epoch`, that in which the caller proved its password: another password, or a log-out everywhere, makes that void."""
+    """`epoch` is that in which the caller proved its password; another one means that the proof is void."""
     with database.transaction():
         _lock(caller, user_id)
         row = database.fetch_one(
@@ -198,7 +198,8 @@ def _change(caller: Caller, user_id: int, password: str | None, role: Role | Non
                 UPDATE refresh_token t SET revoked_at = now() FROM changed
                 WHERE t.user_id = changed.seq AND %(password)s::text IS NOT NULL AND t.revoked_at IS NULL
             )
-            SELECT caller.role AS caller_role, target.seq AS target, target.owner, target.last_admin, target.epoch, {_COLUMNS}
+            SELECT caller.role AS caller_role, target.seq AS target, target.owner, target.last_admin, target.epoch,
+                   {_COLUMNS}
             FROM caller LEFT JOIN target ON true LEFT JOIN changed u ON true""",
             {**parameters(caller), "id": user_id, "password": password, "role": role, "epoch": epoch},
         )
@@ -224,7 +225,8 @@ def delete(caller: Caller, user_id: int) -> None:
                 WHERE u.seq = target.seq AND {PERMITTED} AND NOT target.last_admin
                 RETURNING u.seq
             ), revoked AS (
-                UPDATE refresh_token t SET revoked_at = now() FROM changed WHERE t.user_id = changed.seq AND t.revoked_at IS NULL
+                UPDATE refresh_token t SET revoked_at = now()
+                FROM changed WHERE t.user_id = changed.seq AND t.revoked_at IS NULL
             )
             SELECT caller.role AS caller_role, target.seq AS target, target.owner, target.last_admin, changed.seq
             FROM caller LEFT JOIN target ON true LEFT JOIN changed ON true""",
@@ -246,11 +248,13 @@ _TARGET: LiteralString = f"""target AS (
 def _lock(caller: Caller, user_id: int) -> None:
     """Lock the caller's corporation, so that two admins cannot remove each other at the same time, then the user.
 
-    The statement after it has a snapshot of its own: what it revokes includes the sessions that began before the lock was had.
+    The statement after it has a snapshot of its own: what it revokes includes the sessions that began before the lock
+    was had.
     """
     database.fetch_one(
         """WITH company AS MATERIALIZED (SELECT seq FROM corporation WHERE seq = %(company)s FOR NO KEY UPDATE)
-        SELECT u.seq FROM company JOIN "user" u ON u.corporation_id = company.seq AND u.seq = %(id)s FOR NO KEY UPDATE OF u""",
+        SELECT u.seq FROM company JOIN "user" u ON u.corporation_id = company.seq AND u.seq = %(id)s
+        FOR NO KEY UPDATE OF u""",
         {"company": caller.corporation_id, "id": user_id},
     )
 

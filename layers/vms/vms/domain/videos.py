@@ -63,7 +63,7 @@ def _video(row: Row) -> Video:
 def create(
     caller: Caller, name: str, file_path: str, corporation_id: int | None, key: IdempotencyKey | None = None
 ) -> Video:
-    """Add a video to the caller's corporation; its object need not be in S3 yet. Under a key once, raising as `answers.once` does.
+    """Add a video to the caller's corporation; its object need not be in S3 yet. With a key, as `answers.once` says.
 
     Raises:
         NotFound: `corporation_id` is given and another's.
@@ -106,8 +106,8 @@ def find_source(caller: Caller, video_id: int) -> Source:
 def issue_playback(caller: Caller, video_id: int, *, slices: bool) -> tuple[str, datetime]:
     """A token that streams this live video to the caller and does nothing else, and when it expires. Raises `NotFound`.
 
-    It ends early with a new password and with "log out everywhere", which begin a new epoch of the user. With `slices`, ranges asked for
-    with it are answered by at most `STREAM_SLICE_BYTES` each.
+    It ends early with a new password and with "log out everywhere", which begin a new epoch of the user. With `slices`,
+    ranges asked for with it are answered by at most `STREAM_SLICE_BYTES` each.
     """
     row = _get(caller, video_id)
     seconds = settings().playback_token_seconds

@@ -1,4 +1,4 @@
-"""View logs and points: streaming a video grants its viewer 10 points, once per user and video, whatever happens at the same time.
+"""View logs and points: streaming a video grants its viewer 10 points, once per user and video.
 
 At any moment and for every user, `user.point` is the sum of that user's `video_view_log.point`.
 """
@@ -20,7 +20,7 @@ _COLUMNS: LiteralString = "l.seq, l.user_id, l.video_id, l.point, l.created_at"
 
 @dataclass(frozen=True, slots=True)
 class ViewLog:
-    """That a user viewed a video, when first, and the points that it granted (10, or 0 if it was only logged so far)."""
+    """A user's view of a video: when it was first, and the points that it granted (0 if it was only logged so far)."""
 
     id: int
     user_id: int
@@ -40,10 +40,10 @@ _TARGET: LiteralString = f"""target AS (
 
 
 def grant(caller: Caller, video_id: int) -> bool:
-    """Record that the caller views this video, with its points: one statement, hence one transaction and one round trip.
+    """Record that the caller views this video, with its points, in one statement: one transaction, one round trip.
 
-    The unique key decides between concurrent views: the second waits for the first and then finds the points granted. A view that was only
-    logged before (0 points) is raised to 10. Returns whether this call granted the points.
+    The unique key decides between concurrent views: the second waits for the first and then finds the points granted. A
+    view that was only logged before (0 points) is raised to 10. Returns whether this call granted the points.
 
     Raises:
         Unauthenticated, NotFound: the user or the video is gone since the stream began.
@@ -73,8 +73,9 @@ def log(caller: Caller, video_id: int) -> tuple[ViewLog, bool]:
         NotFound: the caller's corporation has no such live video.
     """
     row = database.fetch_one(
-        # The no-op update makes RETURNING give the standing row even if a concurrent request has only just made it; xmax is 0 only in a
-        # row that this statement inserted (it is the transaction that locked or replaced a row, PostgreSQL manual 5.6).
+        # The no-op update makes RETURNING give the standing row even if a concurrent request has only just made it;
+        # xmax is 0 only in a row that this statement inserted (it is the transaction that locked or replaced a row,
+        # PostgreSQL manual 5.6).
         f"""WITH {CALLER}, {_TARGET}, logged AS (
             INSERT INTO video_view_log AS l (user_id, video_id)
             SELECT caller.seq, target.seq FROM caller, target WHERE {PERMITTED}
