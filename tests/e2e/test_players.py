@@ -1,11 +1,13 @@
 """Real clients: resumed and parallel downloads, and films that are decoded and sought in, compared with the file."""
 
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
+import av
 import pytest
 
 from local.s3 import S3
@@ -97,3 +99,18 @@ def test_ffmpeg_decodes_every_frame_of_the_file(film: Path, url: str, tmp_path: 
 def test_ffmpeg_seeks_to_the_frames_of_the_file(film: Path, url: str, tmp_path: Path) -> None:
     for second in ("15", "3"):
         assert frames(url, "-ss", second, cwd=tmp_path) == frames(str(film), "-ss", second, cwd=tmp_path)
+
+
+def pictures(source: str, second: int) -> list[bytes]:
+    """The digests of thirty decoded pictures from there on, as PyAV's users get them."""
+    with av.open(source) as container:
+        container.seek(second * av.time_base)
+        frames = itertools.islice(container.decode(video=0), 30)
+        return [hashlib.sha256(b"".join(map(bytes, frame.planes))).digest() for frame in frames]
+
+
+def test_pyav_decodes_and_seeks_to_the_pictures_of_the_file(film: Path, url: str) -> None:
+    for second in (0, 12, 5):
+        found = pictures(url, second)
+        assert len(found) == 30
+        assert found == pictures(str(film), second)

@@ -21,7 +21,7 @@ NOT_AS_API_GATEWAY = {
         "test_service.py::test_an_unknown_path_or_method_is_404": "answers 403, and makes no gateway responses",
         "test_http_files.py::test_the_requests_of_a_file_are_answered_as_it_says[over_http-service]": "answers 403",
         "test_corporations.py::test_bodies_that_are_no_json_object[over_http]": "fails on a body that is not UTF-8",
-        "test_corporations.py::test_any_name_works_in_a_path[over_http-slash]": "decodes %2F before it matches the path",
+        "test_corporations.py::test_any_name_works_in_a_path[over_http-slash]": "decodes %2F before it matches",
     }.items()
 }
 
