@@ -27,8 +27,7 @@ def main(arguments: list[str]) -> int:
     invoke.add_argument("function", help="directory name or logical id, such as plan_expiry")
     invoke.add_argument("event", help="file with the event's JSON; - is the standard input")
     options = parser.parse_args(arguments)
-    # libpq's and the AWS libraries' variables are the shell's, not the runner's: what it serves is told all that it
-    # needs.
+    # libpq's and the AWS libraries' variables are the shell's, not the runner's.
     for name in [name for name in os.environ if name.startswith(("AWS_", "PG"))]:
         del os.environ[name]
     directory = Path(os.environ.get("LOCAL_DIR") or ".local").absolute()

@@ -20,8 +20,7 @@ class ClientConnection(HttpConnection):
 
     limits_head_time = True
     most_body_bytes = 10 * 1024 * 1024
-    # A body over the limit is still read up to here, so that a client which sends it all before it reads gets its
-    # answer.
+    # A body over the limit is still read up to here, for clients that send it all before they read the answer.
     most_drained_bytes = 64 * 1024 * 1024
     most_queued = 8
 

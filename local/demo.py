@@ -49,18 +49,12 @@ def _upload(s3: S3) -> None:
 def _insert(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     password = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()  # one for all four: it costs 0.25 s
     for name, (plan, domain) in CORPORATIONS.items():
-        made = connection.execute(
-            "INSERT INTO corporation (name, name_key, plan_type) VALUES (%s, %s, %s) RETURNING seq",
-            (name, name_key(name), plan),
-        )
-        (corporation,) = made.fetchone() or (None,)
+        added = "INSERT INTO corporation (name, name_key, plan_type) VALUES (%s, %s, %s) RETURNING seq"
+        (corporation,) = connection.execute(added, (name, name_key(name), plan)).fetchone() or (None,)
+        added = 'INSERT INTO "user" (email, email_key, password, role, corporation_id) VALUES (%s, %s, %s, %s, %s)'
         for role in ("admin", "guest"):
-            connection.execute(
-                'INSERT INTO "user" (email, email_key, password, role, corporation_id) VALUES (%s, %s, %s, %s, %s)',
-                (f"{role}@{domain}", email_key(f"{role}@{domain}"), password, role, corporation),
-            )
+            email = f"{role}@{domain}"
+            connection.execute(added, (email, email_key(email), password, role, corporation))
+        added = "INSERT INTO video (name, file_path, corporation_id) VALUES (%s, %s, %s)"
         for title, film in FILMS.items():
-            connection.execute(
-                "INSERT INTO video (name, file_path, corporation_id) VALUES (%s, %s, %s)",
-                (title, f"demo/{film}", corporation),
-            )
+            connection.execute(added, (title, f"demo/{film}", corporation))

@@ -22,9 +22,6 @@ def http_date(second: int) -> bytes:
 class Exchange:
     """One request and its answer: `respond` sends it whole; `begin`, `write` and `finish` send it in pieces."""
 
-    __slots__ = ("_chunked", "_connection", "_left", "done", "keep_alive", "refusal", "request", "source", "started",
-        "status")  # fmt: skip
-
     def __init__(self, connection: "ClientConnection", request: Request, *, keep_alive: bool, refusal: int = 0) -> None:
         self._connection = connection
         self.request = request

@@ -55,19 +55,14 @@ class NotServedError(Exception):
 
     def __init__(self, kind: str, reason: str = "") -> None:
         super().__init__(reason)
-        self.kind = kind
-        self.reason = reason
+        self.kind, self.reason = kind, reason
 
 
 class Call:
     """One request's way through API Gateway."""
 
-    __slots__ = ("_exchange", "_front", "_invocation", "_note", "_request", "_route", "_traceback")
-
     def __init__(self, front: Front, exchange: Exchange) -> None:
-        self._front = front
-        self._exchange = exchange
-        self._request = exchange.request
+        self._front, self._exchange, self._request = front, exchange, exchange.request
         self._route: Route | None = None
         self._invocation: Invocation | None = None
         self._note = self._traceback = ""
@@ -143,9 +138,7 @@ class Call:
             timed_out = result.error_type == "Sandbox.Timedout"
             raise NotServedError("INTEGRATION_TIMEOUT" if timed_out else "INTEGRATION_FAILURE", result.error_type)
         if route.streaming:
-            raise NotServedError(
-                "API_CONFIGURATION_ERROR", "a route in RESPONSE_STREAM mode answered without streaming"
-            )
+            raise NotServedError("API_CONFIGURATION_ERROR", "a route in RESPONSE_STREAM mode did not stream its answer")
         status, headers, body = answers.answer(result.payload)
         if self._request.method != "HEAD":
             headers = [pair for pair in headers if pair[0].lower() != b"content-length"]

@@ -63,12 +63,11 @@ def event(request: Request, route: Route, variables: Mapping[str, str], template
         query[name] = value
         multi_query.setdefault(name, []).append(value)
     folded = {name.lower(): value for name, value in headers.items()}
-    body: str | None = None
-    encoded = False
-    if request.body:
-        # What is no UTF-8 goes as base64, so that the function sees the bytes that were sent.
-        encoded = _is_binary(folded.get("content-type", ""), template.binary_media_types) or not _is_text(request.body)
-        body = base64.b64encode(request.body).decode() if encoded else request.body.decode()
+    encoded = bool(request.body) and _is_binary(folded.get("content-type", ""), template.binary_media_types)
+    try:
+        body = base64.b64encode(request.body).decode() if encoded else request.body.decode() or None
+    except UnicodeDecodeError:  # as base64 the function sees the bytes that were sent
+        body, encoded = base64.b64encode(request.body).decode(), True
     return {
         "resource": route.path,
         "path": request.path,
@@ -152,14 +151,6 @@ def _is_binary(content_type: str, binary: Sequence[str]) -> bool:
     return any(
         pattern in {"*/*", kind} or (pattern.endswith("/*") and kind.startswith(pattern[:-1])) for pattern in binary
     )
-
-
-def _is_text(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 class Router:

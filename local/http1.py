@@ -1,8 +1,7 @@
 """HTTP/1.1 server connections on httptools, the base of the front and of the Runtime API.
 
 Written on asyncio.Protocol, not on an ASGI server, because bytes then pass from a worker to a client without a task or
-a queue between them: measured on two cores, 256 MB streams are about three times as fast, and small requests a third
-faster.
+a queue: measured on two cores, 256 MB streams are about three times as fast, small requests a third faster.
 """
 
 import asyncio

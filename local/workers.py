@@ -66,7 +66,9 @@ class Worker:
             )
             if self._killed:
                 self.kill()
-            self._limit_memory(self._process.pid, function.memory_mb * 1024 * 1024)
+            if sys.platform == "linux":
+                with contextlib.suppress(OSError):  # it has exited already, or the system forbids it: no limit then
+                    resource.prlimit(self._process.pid, resource.RLIMIT_DATA, (function.memory_mb * 1024 * 1024,) * 2)
             if not self.initialized:
                 self._timer = loop.call_later(INIT_SECONDS, self.kill)
             self.exit_code = await self._process.wait()
@@ -175,11 +177,6 @@ class Worker:
             self._timer.cancel()
             self._timer = None
 
-    def _limit_memory(self, pid: int, size: int) -> None:
-        if sys.platform == "linux":
-            with contextlib.suppress(OSError):  # it has exited already, or the system does not let us: no limit then
-                resource.prlimit(pid, resource.RLIMIT_DATA, (size, size))
-
 
 def worker_environment(function: Function, settings: Mapping[str, str], port: int) -> dict[str, str]:
     """Lambda's environment variables for a process of `function`, whose own variables are `settings`."""
@@ -192,8 +189,7 @@ def worker_environment(function: Function, settings: Mapping[str, str], port: in
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.function_name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[$LATEST]{port:032x}",
-        # No AWS_EXECUTION_ENV: with it awslambdaric polls from a new thread at each call, for the sake of signals that
-        # nobody sends here.
+        # No AWS_EXECUTION_ENV: with it awslambdaric polls from a new thread at each call, for signals.
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
         "POWERTOOLS_TRACE_DISABLED": "true",  # no X-Ray daemon listens here
         "LAMBDA_TASK_ROOT": str(function.directory),

@@ -102,8 +102,8 @@ async def serve(directory: Path, port: int, stop: asyncio.Event) -> int:
             command += ["--add-host", f"{HOST}:{gates.address}"]
         command += shlex.split(os.environ.get("SAM_ARGS", ""))
         process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment)
-        known = services.client_environment(f"http://127.0.0.1:{port}") + "STREAM_MODE=buffered\n"
-        write_private(directory / "env", known)
+        known = {"API_URL": f"http://127.0.0.1:{port}", **services.environment(), "STREAM_MODE": "buffered"}
+        write_private(directory / "env", "".join(f"{name}={value}\n" for name, value in known.items()))
         over = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(process.wait())}
         await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
         return 0 if stop.is_set() else 1

@@ -14,6 +14,7 @@ from local.s3 import S3
 from tests.e2e.clients import Company, Person, expect
 from tests.e2e.films import KINDS, make, put
 from tests.environment import of_child
+from tests.service import Service
 
 pytestmark = pytest.mark.transports("over_http")
 
@@ -36,6 +37,12 @@ def run(*command: str, cwd: Path) -> str:
 def playback(viewer: Person, video: int) -> str:
     url: str = expect(viewer.call("POST", f"/v1/videos/{video}/playback"), 200)["url"]
     return url
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _streams(service: Service) -> None:
+    if service.environment.get("STREAM_MODE") == "buffered":
+        pytest.skip("a buffered platform cuts each answer at 4 MiB, which these clients take for the end")
 
 
 @pytest.fixture(scope="module")
