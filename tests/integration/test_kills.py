@@ -22,6 +22,7 @@ from tests.e2e.clients import PASSWORD, Person, add_member, expect, found_compan
 from tests.runner import Runner
 from tests.service import Service, Services, forget
 from vms import database, migrations
+from vms.migrations import Login
 
 PROCESSES = Path("/proc")
 pytestmark = [
@@ -129,7 +130,7 @@ def test_a_database_server_killed_under_acknowledged_writes_loses_none(
     assert services.storage.request("PUT", film, b"film").status == 200
     server = postgres.start(directory)
     try:
-        migrations.apply(server.url, MIGRATIONS)
+        migrations.apply(server.owner_url, MIGRATIONS, app=Login.of(server.url))
         with (
             pytest.MonkeyPatch.context() as patch,
             httpx.Client(base_url="http://localhost", transport=in_process.transport) as http,
