@@ -60,9 +60,9 @@ def run(statement: str, seconds: int) -> Answered:
             connection.execute(limit, prepare=False)
             connection.execute(SQL("SET LOCAL ROLE {}").format(SQL(READER)), prepare=False)
             return _answer(connection.pgconn, statement)
-    except psycopg.errors.InvalidParameterValue:
+    except (psycopg.errors.InvalidParameterValue, psycopg.errors.InsufficientPrivilege):
         raise Refused(
-            f"the database has no role {READER}: make migrate makes it, if its owner may make roles"
+            f"the functions may not be {READER}: make migrate lets them, if the owner may make roles"
         ) from None
     except psycopg.Error:
         raise Unavailable from None
