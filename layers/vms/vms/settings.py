@@ -125,9 +125,10 @@ LOGIN_WINDOW_SECONDS = Setting("LOGIN_WINDOW_SECONDS", _UP_TO_A_DAY, 900, "auth,
     "period in which they are counted")
 PLAN_CHANGES = Setting("PLAN_CHANGES", _one_of("operator", "self"), "operator", "corporations",
     "who makes a corporation PAID: the operator alone, or `self`, any admin of it; `make run` sets `self`")
-VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "stream", "S3 bucket of the files")
-AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "stream", "S3 server other than AWS's")
-AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "stream", "the same, if the one above is not set")
+VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "operator, stream", "S3 bucket of the files")
+AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "operator, stream", "S3 server other than AWS's")
+AWS_ENDPOINT_URL = Setting(
+    "AWS_ENDPOINT_URL", _ENDPOINT, "", "operator, stream", "the same, if the one above is not set")
 AWS_REGION = Setting("AWS_REGION", _TEXT, "", "all", "region; Lambda sets it")
 AWS_DEFAULT_REGION = Setting("AWS_DEFAULT_REGION", _TEXT, "us-east-1", "all", "region, if the one above is not set")
 STREAM_MODE = Setting("STREAM_MODE", _one_of("stream", "buffered"), "stream", "stream",
