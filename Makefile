@@ -215,6 +215,10 @@ migrate: $(RUN) ## Bring a deployed stack's schema up to date: make migrate STAC
 rotate-keys: $(RUN) ## Sign a deployed stack's tokens with a new key, in ten minutes: make rotate-keys STACK=vms-prod
 	@exec $(PYTHON) -m ops rotate-keys "$(STACK)"
 
+.PHONY: operator
+operator: $(RUN) ## Plans, purges, exports, SQL, logs: make operator ACTION=show CORPORATION=7 [STACK=vms-prod]; docs/deploy.md
+	@exec $(PYTHON) -m ops operator
+
 ##@ Maintain
 
 .PHONY: format

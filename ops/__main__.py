@@ -1,18 +1,20 @@
 """The operator's command line: `python -m ops COMMAND`, as the Makefile's targets call it."""
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable
 from typing import TextIO
 
-from ops import deploy, deployed, destroy
+from ops import deploy, deployed, destroy, operator
 
 # What goes on after Ctrl-C.
 STOPPED = {
     "migrate": "stopped waiting: the migration goes on, and its log is the function's",
     "rotate-keys": "stopped: the old key signs on; run it again to rotate",
     "deploy": "stopped waiting: CloudFormation goes on with what it has begun",
+    "operator": "stopped waiting: the function goes on with what it has begun; run it again to see its end",
 }
 
 
@@ -20,7 +22,10 @@ def main(arguments: list[str]) -> int:
     """Run a command; the exit code is returned."""
     options = _parser().parse_args(arguments)
     try:
-        print(_run(options))
+        if options.command == "operator":
+            operator.run(os.environ, sys.stdout, input if sys.stdin.isatty() else None)
+        else:
+            print(_run(options))
     except deployed.DeployedError as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
@@ -56,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     rotate.add_argument("--wait", type=float, default=deployed.KNOWN_AFTER, help="seconds before the new key signs")
     for command in (migrate, rotate):
         command.add_argument("stack", help="name of the CloudFormation stack")
+    commands.add_parser("operator", help="one action of the operator's; ACTION and the rest are variables")
     first = commands.add_parser("deploy", help="check, build, deploy, and tell where everything is")
     first.add_argument(
         "--set", default="", help="parameters of the template: 'LogLevel=WARNING Zones=eu-west-1a,eu-west-1b'"
