@@ -164,13 +164,14 @@ def test_a_role_may_what_its_function_needs_and_no_more(deployment: Deployment, 
     bucket = f"arn:aws:s3:::{deployment.physical('VideoBucket')}"
     keys = deployment.stack.outputs["JwtKeysArn"]
     owner = database_parameters(deployment.database_url)["DatabasePasswordSecret"]
+    app = client("secretsmanager").describe_secret(SecretId=deployment.physical("AppDatabaseSecret"))["ARN"]
     wanted = {
         ("s3:GetObject", f"{bucket}/x.mp4"): name == "Stream",
         ("s3:PutObject", f"{bucket}/x.mp4"): False,
         ("s3:DeleteObject", f"{bucket}/x.mp4"): False,
         ("secretsmanager:GetSecretValue", keys): name not in {"PlanExpiry", "Migrate", "Service"},
         ("secretsmanager:GetSecretValue", owner): name == "Migrate",
-        ("secretsmanager:GetSecretValue", deployment.physical("AppDatabaseSecret")): True,
+        ("secretsmanager:GetSecretValue", app): True,
         ("secretsmanager:PutSecretValue", keys): False,
     }
     iam = client("iam")

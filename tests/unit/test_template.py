@@ -286,18 +286,18 @@ def test_only_the_migrations_reach_the_database_as_its_owner(shape: str) -> None
             assert not [owner for owner in owners if owner in role]
     (statement,) = made["ConnectToDatabase"]["Properties"]["PolicyDocument"]["Statement"]
     resource = statement["Resource"]
-    assert resource == "local-AppDatabaseSecret" or resource.endswith("/vms_app")
+    assert resource == "local-AppDatabaseSecret-Id" or resource.endswith("/vms_app")
 
 
 @pytest.mark.parametrize(
     ("shape", "app", "owner"),
     [
-        ("dev", "local-AppDatabaseSecret", "local-DatabaseSecret"),
-        ("prod", "local-AppDatabaseSecret", ""),  # the owner has a token too
-        ("password", "local-AppDatabaseSecret", SECRET),
-        ("network", "local-AppDatabaseSecret", ""),
+        ("dev", "local-AppDatabaseSecret-Id", "local-DatabaseSecret"),
+        ("prod", "local-AppDatabaseSecret-Id", ""),  # the owner has a token too
+        ("password", "local-AppDatabaseSecret-Id", SECRET),
+        ("network", "local-AppDatabaseSecret-Id", ""),
         ("iam", "", ""),  # the role becomes a member of rds_iam
-        ("iam by a proxy", "local-AppDatabaseSecret", ""),
+        ("iam by a proxy", "local-AppDatabaseSecret-Id", ""),
     ],
 )
 def test_the_migrations_know_how_the_functions_user_logs_in(shape: str, app: str, owner: str) -> None:
@@ -311,7 +311,7 @@ def test_the_proxy_knows_both_users_and_lets_them_in_by_token_alone() -> None:
     made = resources("prod")
     auth = made["DatabaseProxy"]["Properties"]["Auth"]
     secrets = {each["SecretArn"] for each in auth}
-    assert secrets == {"local-AppDatabaseSecret", "local-DatabaseSecret"}
+    assert secrets == {"local-AppDatabaseSecret-Id", "local-DatabaseSecret"}
     assert {each["IAMAuth"] for each in auth} == {"REQUIRED"}
     for secret, user in (("AppDatabaseSecret", "vms_app"), ("DatabaseSecret", "vms")):
         text = made[secret]["Properties"]["GenerateSecretString"]["SecretStringTemplate"]
