@@ -391,7 +391,33 @@ def test_only_the_schedule_may_write_dead_letters() -> None:
     }
 
 
+def monitoring(shape: str) -> dict[str, Any]:
+    """The resources of the nested stack, with the parameters that this shape gives it."""
+    template = yaml_parse((ROOT / "ops" / "monitoring.yaml").read_text("utf-8"))
+    (nested,) = of_type(shape, "AWS::CloudFormation::Stack").values()
+    assert nested["TemplateURL"] == "ops/monitoring.yaml"
+    assert nested["Parameters"].keys() == template["Parameters"].keys()
+    for name, value in nested["Parameters"].items():
+        template["Parameters"][name]["Default"] = value
+    return Resolver(template, REGION, ACCOUNT).resources()
+
+
 def test_the_dashboard_names_every_function() -> None:
-    body = json.loads(of_type("dev", "AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"])
-    shown = json.dumps(body)
-    assert [name for name in functions() if f"local-{name}" not in shown] == []
+    body = json.loads(monitoring("dev")["Dashboard"]["Properties"]["DashboardBody"])
+    for title in ("errors", "throttles", "running at the same time"):
+        (metrics,) = [
+            widget["properties"]["metrics"]
+            for widget in body["widgets"]
+            if widget["properties"]["title"] == f"Functions: {title}"
+        ]
+        assert {metric[-1] for metric in metrics} == {f"local-{name}" for name in functions()}
+
+
+def test_alarms_follow_what_the_shape_makes() -> None:
+    def alarms(shape: str) -> set[str]:
+        return {name for name, found in monitoring(shape).items() if found["Type"] == "AWS::CloudWatch::Alarm"}
+
+    assert alarms("prod") - alarms("dev") == {"ConnectionsAlarm"}
+    assert alarms("dev") - alarms("password") == {"StorageAlarm"}
+    for name, alarm in monitoring("notified").items():
+        assert alarm["Properties"].get("AlarmActions", ["arn:aws:sns:x"]) == ["arn:aws:sns:x"], name
