@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.conftest import MIGRATIONS
 from tests.e2e.clients import PASSWORD, Company, Person, add_member, expect, found_company, log_in, unique
+from tests.e2e.films import put
 from tests.service import Services, forget
 from vms import database, migrations
 from vms.domain import attempts, corporations, sessions
@@ -63,14 +64,13 @@ def create_database(services: Services, name: str) -> tuple[str, str]:
 @contextmanager
 def staged(http: httpx.Client, services: Services, url: str, look: str) -> Iterator[Stage]:
     """The functions of this process use the database at `url`, with a company; `look` is a superuser's connection."""
-    film = f"acts/{unique('film')}.mp4"
-    assert services.storage.request("PUT", film, b"film").status == 200
     with pytest.MonkeyPatch.context() as patch, psycopg.connect(look, autocommit=True) as connection:
         patch.setenv("DATABASE_URL", url)
         forget()
         database.close()
         try:
-            yield Stage(http, found_company(http), connection, film)
+            company = found_company(http)
+            yield Stage(http, company, connection, put(services.storage, company, b"film"))
         finally:
             database.close()
     forget()

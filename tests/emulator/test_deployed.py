@@ -27,6 +27,7 @@ from tests.e2e.elsewhere import assert_suite_passes
 from tests.emulator.conftest import Deployment
 from tests.emulator.stack import NAME, client, database_parameters, deploy
 from tests.environment import of_child
+from vms.paths import object_key
 
 ROOT = Path(__file__).parents[2]
 MB = 1_000_000
@@ -106,9 +107,10 @@ def ops(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def put_film(deployment: Deployment, company: Company) -> int:
-    key = f"tests/{unique('film')}.mp4"
+    path = f"tests/{unique('film')}.mp4"
+    key = object_key(company.id, path)
     client("s3").put_object(Bucket=deployment.physical("VideoBucket"), Key=key, Body=b"a film")
-    return company.video(file_path=key)
+    return company.video(file_path=path)
 
 
 def test_every_function_unpacks_with_its_layers_to_less_than_60_mb(deployment: Deployment) -> None:
