@@ -95,6 +95,7 @@ class Services:
             "DATABASE_IAM_AUTH": "false",
             "JWT_KEYS": str(self.jwt_keys),
             "MIGRATIONS_DIR": str(MIGRATIONS),
+            "PLAN_CHANGES": os.environ.get("PLAN_CHANGES") or "self",
             "STREAM_MAX_BYTES": "0",
             "STREAM_MODE": "stream",  # as the template's routes
         }

@@ -127,6 +127,7 @@ async def _settings(services: Services, gates: Gates) -> dict[str, str]:
         "VIDEO_BUCKET": services.s3.bucket,
         "AWS_ENDPOINT_URL_S3": f"http://{await gates.open(endpoint.port or 80)}",
         "BCRYPT_COST": os.environ.get("BCRYPT_COST", "12"),
+        "PLAN_CHANGES": os.environ.get("PLAN_CHANGES") or "self",
     }
 
 

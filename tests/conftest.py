@@ -95,6 +95,7 @@ def environment(services: Services) -> Iterator[dict[str, str]]:
         "AWS_SECRET_ACCESS_KEY": storage.secret_key,
         "AWS_REGION": storage.region,
         "BCRYPT_COST": "4",
+        "PLAN_CHANGES": "self",
         "MIGRATIONS_DIR": str(MIGRATIONS),
     }
     with pytest.MonkeyPatch.context() as patch:

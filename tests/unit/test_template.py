@@ -163,6 +163,18 @@ def test_a_first_deployment_is_not_protected_so_that_it_can_be_taken_back() -> N
     assert source()["Parameters"]["Protection"]["Default"] == "false"
 
 
+@pytest.mark.parametrize("size", ["dev", "prod"])
+def test_plans_are_the_operators_unless_the_stack_says_otherwise(size: str) -> None:
+    variables = of_type(size, "AWS::Lambda::Function")["CorporationsFunction"]["Environment"]["Variables"]
+    assert variables["PLAN_CHANGES"] == "operator"
+
+
+@pytest.mark.parametrize(("size", "most"), [("dev", "100"), ("prod", "1000")])
+def test_the_databases_storage_grows_by_itself(size: str, most: str) -> None:
+    database = of_type(size, "AWS::RDS::DBInstance")["Database"]
+    assert (database["AllocatedStorage"], database["MaxAllocatedStorage"]) == ("20", most)
+
+
 def test_a_restored_database_has_a_name_of_its_own_and_takes_from_the_snapshot_what_that_has() -> None:
     made, restored = (
         of_type("prod", "AWS::RDS::DBInstance")["Database"],
