@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from tests.conftest import MIGRATIONS
 from tests.e2e.clients import PASSWORD, Company, Person, add_member, expect, found_company, log_in, unique
@@ -55,10 +56,13 @@ def create_database(services: Services, name: str) -> tuple[str, str]:
     """A new database with the whole schema: the functions' URL of it, and the superuser's."""
     with psycopg.connect(services.database.superuser_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER vms").format(sql.Identifier(name)))
-    parts = conninfo_to_dict(services.database.url)
-    url = f"postgresql://{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}/{name}?sslmode=disable"
-    migrations.apply(url, MIGRATIONS)
-    return url, make_conninfo(services.database.superuser_url, dbname=name)
+    migrations.apply(of_database(services.database.owner_url, name), MIGRATIONS)
+    return of_database(services.database.url, name), make_conninfo(services.database.superuser_url, dbname=name)
+
+
+def of_database(url: str, name: str) -> str:
+    """The URL of another database of the same server, for the same user."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def build(directory: Path) -> None:
 
 
 def database_parameters(url: str) -> dict[str, str]:
-    """How the stack is told of a database: its URL without the password, which is a secret of its own."""
+    """How the stack is told of a database: its owner's URL without the password, which is a secret of its own."""
     parts = urlsplit(url)
     bare = parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", "@")).geturl()
     manager, name = client("secretsmanager"), f"database-{parts.port}"

@@ -120,6 +120,13 @@ def test_every_function_unpacks_with_its_layers_to_less_than_60_mb(deployment: D
     assert list((deployment.built / "DependenciesLayer").rglob("*.pyc"))
 
 
+def test_the_functions_connect_as_their_own_user(deployment: Deployment, http: httpx.Client) -> None:
+    expect(http.get("/health"), 200)
+    with psycopg.connect(deployment.database_url) as owner:
+        users = owner.execute("SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name = 'vms'")
+        assert users.fetchall() == [("vms_app",)]
+
+
 def test_the_stack_was_made_with_its_schema(deployment: Deployment, http: httpx.Client) -> None:
     assert applied(deployment) == {path.name for path in (ROOT / "sql" / "migrations").glob("*.sql")}
     assert expect(http.get("/health"), 200) == {"status": "ok"}
@@ -158,12 +165,14 @@ def test_a_problem_that_the_gateway_makes_has_the_contracts_shape(http: httpx.Cl
 def test_a_role_may_what_its_function_needs_and_no_more(deployment: Deployment, name: str) -> None:
     bucket = f"arn:aws:s3:::{deployment.physical('VideoBucket')}"
     keys = deployment.stack.outputs["JwtKeysArn"]
+    owner = database_parameters(deployment.database_url)["DatabasePasswordSecret"]
     wanted = {
         ("s3:GetObject", f"{bucket}/x.mp4"): name == "Stream",
         ("s3:PutObject", f"{bucket}/x.mp4"): False,
         ("s3:DeleteObject", f"{bucket}/x.mp4"): False,
         ("secretsmanager:GetSecretValue", keys): name not in {"PlanExpiry", "Migrate", "Service"},
-        ("secretsmanager:GetSecretValue", database_parameters(deployment.database_url)["DatabasePasswordSecret"]): True,
+        ("secretsmanager:GetSecretValue", owner): name == "Migrate",
+        ("secretsmanager:GetSecretValue", deployment.physical("AppDatabaseSecret")): True,
         ("secretsmanager:PutSecretValue", keys): False,
     }
     iam = client("iam")

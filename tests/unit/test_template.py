@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]  # has no types
@@ -25,6 +26,7 @@ SHAPES: dict[str, dict[str, str]] = {
     "restored": {"Size": "prod", "DatabaseSnapshot": "before-the-accident", "Zones": "eu-west-1b,eu-west-1c"},
     "password": {**EXISTING, "DatabasePasswordSecret": SECRET},
     "iam": {**EXISTING, "Size": "prod", "DatabaseUserResource": "db-ABCDEFGH/vms"},
+    "iam by a proxy": {**EXISTING, "DatabaseUserResource": "prx-0123abcd/vms"},
     "network": {**EXISTING, "SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"},
     "domain": {
         "DomainName": "api.example.com",
@@ -38,6 +40,8 @@ SHAPES: dict[str, dict[str, str]] = {
         "SetsApiGatewayRole": "true",
     },
 }
+# What stands for the id of the proxy that is made, in the ARN that the resolver gives it.
+PROXY = "local-select"
 every_shape = pytest.mark.parametrize("shape", SHAPES)
 type Template = dict[str, Any]
 
@@ -187,7 +191,7 @@ def test_a_restored_database_has_a_name_of_its_own_and_takes_from_the_snapshot_w
 
 
 def test_an_existing_database_makes_no_network() -> None:
-    for shape in ("password", "iam", "network"):
+    for shape in ("password", "iam", "iam by a proxy", "network"):
         kinds = {found["Type"] for found in resources(shape).values()}
         assert [kind for kind in kinds if kind.startswith(("AWS::EC2", "AWS::RDS"))] == []
     assert "VpcConfig" not in of_type("password", "AWS::Lambda::Function")["AuthFunction"]
@@ -243,7 +247,6 @@ def test_a_function_may_what_its_code_uses_and_no_more(shape: str) -> None:
         for name, found in made.items()
         if found["Type"] == "AWS::IAM::ManagedPolicy"
     }
-    environment = made["AuthFunction"]["Properties"]["Environment"]["Variables"]
     for name, directory in functions().items():
         role = made[f"{name}Role"]["Properties"]
         documents = [policy["PolicyDocument"] for policy in role.get("Policies", [])]
@@ -256,16 +259,14 @@ def test_a_function_may_what_its_code_uses_and_no_more(shape: str) -> None:
         }
         used = imported(ROOT / "functions" / directory / "app.py")
         wanted: set[tuple[str, str]] = set()
-        if environment["DATABASE_IAM_AUTH"] == "true":
-            user = SHAPES[shape].get("DatabaseUserResource", "x/vms")
-            assert [
-                resource
-                for action, resource in may
-                if action == "rds-db:connect" and resource.endswith(user.split("/")[-1])
-            ]
-            may = {right for right in may if right[0] != "rds-db:connect"}
-        if secret := environment["DATABASE_PASSWORD_SECRET"]:
-            wanted |= {("secretsmanager:GetSecretValue", secret)}
+        said = made[name]["Properties"]["Environment"]["Variables"]
+        connected = said.get("DATABASE_OWNER_URL", said["DATABASE_URL"])
+        if said["DATABASE_IAM_AUTH"] == "true":
+            server = SHAPES[shape].get("DatabaseUserResource", PROXY).split("/")[0]
+            user = urlsplit(connected).username
+            wanted |= {("rds-db:connect", f"arn:aws:rds-db:{REGION}:{ACCOUNT}:dbuser:{server}/{user}")}
+        for secret in (said["DATABASE_PASSWORD_SECRET"], said.get("DATABASE_OWNER_PASSWORD_SECRET")):
+            wanted |= {("secretsmanager:GetSecretValue", secret)} if secret else set()
         if asks_for_tokens(directory):
             wanted |= {("secretsmanager:GetSecretValue", "local-JwtKeys-Id")}
         if "vms.storage" in used:
@@ -276,6 +277,72 @@ def test_a_function_may_what_its_code_uses_and_no_more(shape: str) -> None:
         if name == "PlanExpiryFunction":  # SAM gives it for the destination of failed events
             wanted |= {("sqs:SendMessage", f"arn:aws:local:{REGION}:{ACCOUNT}:PlanExpiryDeadLetters")}
         assert may == wanted, name
+
+
+@every_shape
+def test_only_the_migrations_reach_the_database_as_its_owner(shape: str) -> None:
+    made = resources(shape)
+    owners = {SECRET, "local-DatabaseSecret"}
+    for name in functions():
+        said = made[name]["Properties"]["Environment"]["Variables"]
+        role = json.dumps(made[f"{name}Role"]["Properties"])
+        assert urlsplit(said["DATABASE_URL"]).username == "vms_app"
+        assert urlsplit(said["DATABASE_URL"]).password is None
+        if name == "MigrateFunction":
+            assert urlsplit(said["DATABASE_OWNER_URL"]).username == "vms"
+            assert said["DATABASE_OWNER_URL"].replace("//vms@", "//vms_app@") == said["DATABASE_URL"]
+            assert "local-ConnectToDatabase" not in role
+        else:
+            assert not [key for key, value in said.items() if "OWNER" in key or value in owners]
+            assert '"local-ConnectToDatabase"' in role
+            assert not [owner for owner in owners if owner in role]
+    (statement,) = made["ConnectToDatabase"]["Properties"]["PolicyDocument"]["Statement"]
+    resource = statement["Resource"]
+    assert resource == "local-AppDatabaseSecret" or resource.endswith("/vms_app")
+
+
+@pytest.mark.parametrize(
+    ("shape", "app", "owner"),
+    [
+        ("dev", "local-AppDatabaseSecret", "local-DatabaseSecret"),
+        ("prod", "local-AppDatabaseSecret", ""),  # the owner has a token too
+        ("password", "local-AppDatabaseSecret", SECRET),
+        ("network", "local-AppDatabaseSecret", ""),
+        ("iam", "", ""),  # the role becomes a member of rds_iam
+        ("iam by a proxy", "local-AppDatabaseSecret", ""),
+    ],
+)
+def test_the_migrations_know_how_the_functions_user_logs_in(shape: str, app: str, owner: str) -> None:
+    made = resources(shape)
+    said = made["MigrateFunction"]["Properties"]["Environment"]["Variables"]
+    assert (said["DATABASE_PASSWORD_SECRET"], said["DATABASE_OWNER_PASSWORD_SECRET"]) == (app, owner)
+    assert ("AppDatabaseSecret" in made) is bool(app)
+
+
+def test_the_proxy_knows_both_users_and_lets_them_in_by_token_alone() -> None:
+    made = resources("prod")
+    auth = made["DatabaseProxy"]["Properties"]["Auth"]
+    secrets = {each["SecretArn"] for each in auth}
+    assert secrets == {"local-AppDatabaseSecret", "local-DatabaseSecret"}
+    assert {each["IAMAuth"] for each in auth} == {"REQUIRED"}
+    for secret, user in (("AppDatabaseSecret", "vms_app"), ("DatabaseSecret", "vms")):
+        text = made[secret]["Properties"]["GenerateSecretString"]["SecretStringTemplate"]
+        assert json.loads(text) == {"username": user}
+    (policy,) = made["ProxyRole"]["Properties"]["Policies"]
+    assert set(policy["PolicyDocument"]["Statement"][0]["Resource"]) == secrets
+
+
+@pytest.mark.parametrize("shape", ["dev", "prod"])
+def test_the_network_lets_only_secrets_through_that_functions_read(shape: str) -> None:
+    made = resources(shape)
+    (statement,) = made["SecretsEndpoint"]["Properties"]["PolicyDocument"]["Statement"]
+    read = {
+        value
+        for name in functions()
+        for key, value in made[name]["Properties"]["Environment"]["Variables"].items()
+        if key in {"JWT_KEYS", "DATABASE_PASSWORD_SECRET", "DATABASE_OWNER_PASSWORD_SECRET"} and value
+    }
+    assert set(statement["Resource"]) == read
 
 
 def of_list(value: Any) -> list[Any]:

@@ -94,11 +94,16 @@ _UP_TO_A_DAY = _number(int, 1, 86_400)
 
 # One row a setting, which the formatter would spread over up to seven lines.
 # fmt: off
-DATABASE_URL = Setting("DATABASE_URL", _DATABASE_URL, None, "all", "PostgreSQL; on AWS with `?sslmode=verify-full`")
+DATABASE_URL = Setting("DATABASE_URL", _DATABASE_URL, None, "all",
+    "PostgreSQL, as the user `vms_app`; on AWS with `?sslmode=verify-full`")
 DATABASE_IAM_AUTH = Setting("DATABASE_IAM_AUTH", _one_of("false", "true"), "false", "all",
     "`true`: connect with an RDS IAM token instead of a password")
 DATABASE_PASSWORD_SECRET = Setting("DATABASE_PASSWORD_SECRET", _TEXT, "", "all",
     "ARN of the secret that holds the password, if the URL does not: text, or JSON with the field `password`")
+DATABASE_OWNER_URL = Setting("DATABASE_OWNER_URL", _DATABASE_URL, None, "migrate",
+    "the same database as the owner of the schema, who may make roles")
+DATABASE_OWNER_PASSWORD_SECRET = Setting("DATABASE_OWNER_PASSWORD_SECRET", _TEXT, "", "migrate",
+    "ARN of the secret that holds the owner's password")
 DATABASE_CONNECT_TIMEOUT_SECONDS = Setting(
     "DATABASE_CONNECT_TIMEOUT_SECONDS", _number(int, 1, 30), 5, "all", "wait for the database before 503")
 JWT_KEYS = Setting("JWT_KEYS", _TEXT, None, "all",
@@ -200,6 +205,15 @@ class StreamSettings:
         return limit // MIB * MIB or limit
 
 
+@dataclass(frozen=True, slots=True)
+class MigrationSettings:
+    """What the migrate function reads besides."""
+
+    owner_url: str
+    owner_password_secret: str
+    directory: Path
+
+
 def read(environment: Mapping[str, str]) -> Settings:
     """Read and check the settings that all functions share. Raises `SettingError`."""
     return Settings(
@@ -274,9 +288,13 @@ def settings() -> Settings:
     return read(os.environ)
 
 
-def migrations_directory() -> Path:
-    """Where the migrations are in this function. Raises `SettingError`."""
-    return MIGRATIONS_DIR.read(os.environ)
+def migration_settings() -> MigrationSettings:
+    """Who migrates what, read anew. Raises `SettingError`."""
+    return MigrationSettings(
+        owner_url=DATABASE_OWNER_URL.read(os.environ),
+        owner_password_secret=DATABASE_OWNER_PASSWORD_SECRET.read(os.environ),
+        directory=MIGRATIONS_DIR.read(os.environ),
+    )
 
 
 @cache
