@@ -190,8 +190,8 @@ bench-s3: $(DEV) ## Measure three S3 clients: why the stream signs its own reque
 	@exec $(PYTHON) -m tests.bench.s3_clients
 
 .PHONY: bench-stream
-bench-stream: $(DEV) ## Measure the stream against the S3 server's own speed
-	@exec $(PYTHON) -m tests.bench.stream
+bench-stream: $(DEV) ## Measure the stream against the S3 server's own speed; TLS=1: over HTTPS against HTTP
+	@exec $(PYTHON) -m tests.bench.$(if $(TLS),tls,stream)
 
 ##@ Deploy
 
