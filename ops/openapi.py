@@ -75,6 +75,8 @@ answer. A key belongs to its user; those who have not logged in share one space 
 def load(group: str) -> ModuleType:
     """Import a function's app.py, under a name of its own, with settings that let it start anywhere."""
     os.environ.setdefault("DATABASE_URL", "postgresql://nobody@localhost/none")
+    os.environ.setdefault("DATABASE_OWNER_URL", "postgresql://nobody@localhost/none")
+    os.environ.setdefault("MIGRATIONS_DIR", str(ROOT / "sql" / "migrations"))
     os.environ.setdefault("JWT_KEYS", json.dumps({"current": "none", "none": "-" * 32}))
     os.environ.setdefault("VIDEO_BUCKET", "none")
     os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "vms")
