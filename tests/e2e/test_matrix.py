@@ -36,6 +36,7 @@ def case(method: str, path: str, company: Company, target: int) -> Case:
         ("PUT", "/v1/users/{user}"): {"password": "another good one"},
         ("POST", "/v1/videos"): {"name": "x", "file_path": "a.mp4", "corporation_id": company.id},
         ("PUT", "/v1/videos/{video}"): {"name": "y"},
+        ("PUT", "/v1/videos/{video}/progress"): {"position": 5, "watched": [[0, 5]]},
         ("POST", "/v1/view-logs"): {"video_id": video},
         ("POST", "/v1/auth/logout"): {"refresh_token": company.admin.tokens["refresh_token"]},
     }

@@ -25,6 +25,8 @@ TABLES = (
     "login_attempt",
     "idempotency_key",
     "stream_lease",
+    "video_progress",
+    "video_poster",
 )
 SECRET = "a row's secret"
 
@@ -52,6 +54,7 @@ def reads(stage: Stage) -> list[tuple[str, int]]:
         (f"/v1/videos/{company}?deleted=true", 200),
         (f"/v1/videos/id/{video}", 200),
         (f"/v1/videos/stream/{video}", 200),
+        (f"/v1/videos/{video}/progress", 200),
         (f"/v1/view-logs/{user.id}", 200),
         (f"/v1/view-logs/{user.id}/{video}", 200),
         ("/health", 200),

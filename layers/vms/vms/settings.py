@@ -118,6 +118,8 @@ LOGIN_ATTEMPTS = Setting("LOGIN_ATTEMPTS", _number(int, 1, 1_000_000), 10, "auth
     "failed log-ins for an e-mail address from one IP address before 429; ten times as many from all together")
 LOGIN_WINDOW_SECONDS = Setting("LOGIN_WINDOW_SECONDS", _UP_TO_A_DAY, 900, "auth, corporations, users",
     "period in which they are counted")
+PROGRESS_COMPLETE_PERCENT = Setting("PROGRESS_COMPLETE_PERCENT", _number(int, 1, 100), 90, "videos",
+    "part of a film that one must have watched to have completed it")
 VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "stream", "S3 bucket of the files")
 AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "stream", "S3 server other than AWS's")
 AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "stream", "the same, if the one above is not set")
@@ -162,6 +164,7 @@ class Settings:
     playback_token_seconds: int
     login_attempts: int
     login_window_seconds: int
+    complete_percent: int
     region: str
 
 
@@ -214,6 +217,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         playback_token_seconds=PLAYBACK_TOKEN_SECONDS.read(environment),
         login_attempts=LOGIN_ATTEMPTS.read(environment),
         login_window_seconds=LOGIN_WINDOW_SECONDS.read(environment),
+        complete_percent=PROGRESS_COMPLETE_PERCENT.read(environment),
         region=AWS_REGION.read(environment) or AWS_DEFAULT_REGION.read(environment),
     )
 
