@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from vms.api import Api, Who
-from vms.domain import progress, videos
+from vms.api import Api, Response, Who
+from vms.domain import posters, progress, videos
+from vms.domain.posters import Poster
 from vms.domain.progress import Progress
 from vms.domain.videos import AdminVideo, Video
 from vms.errors import Forbidden, NotFound, PlanRequired
@@ -82,6 +83,14 @@ class Report(Body, json_schema_extra={"examples": [{"position": 40, "watched": [
 
 
 NO_OPTIONS = PlaybackOptions()
+
+
+IMAGES = ("image/webp", "image/jpeg")
+SHOWN_AS_AN_IMAGE_ALONE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Disposition": "inline",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +201,38 @@ def report_progress(video: PathId, body: Report) -> Progress:
 )
 def get_progress(video: PathId) -> Progress:
     return progress.get(api.caller, video)
+
+
+@api.put(
+    "/v1/videos/<video>/poster",
+    who=Who.ADMIN,
+    summary="Give a video its poster",
+    takes=IMAGES,
+    description="The variable is the video's id. The body is a WebP or JPEG image, at most 60 KiB and 4096 pixels a "
+    "side; its bytes decide which. Send it as `image/webp` or `image/jpeg`.",
+)
+def put_poster(video: PathId) -> Poster:
+    return posters.put(api.caller, video, api.content(posters.MOST_BYTES))
+
+
+@api.get(
+    "/v1/videos/<video>/poster",
+    who=Who.MEMBER,
+    summary="Get a video's poster",
+    media=IMAGES,
+    also={304: "The poster is one of `If-None-Match`"},
+    description="The variable is the video's id; 404 where it has no poster, which the video's `poster` tells before: "
+    "it is the ETag without its quotes. Ask with `Accept: image/webp`, whichever type it has: API Gateway sends the "
+    "bytes as bytes only if the first type that a client accepts is one of images or videos, and else in base64.",
+)
+def get_poster(video: PathId) -> Response[bytes | None]:
+    sent = ",".join(api.header("If-None-Match"))
+    found = posters.get(api.caller, video, [tag.strip().removeprefix("W/").strip('"') for tag in sent.split(",")])
+    # A browser asks again each time, so that a user who logs in after another sees no more than its own.
+    headers = {"ETag": f'"{found.etag}"', "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    if found.content is None:
+        return Response(304, found.content_type, headers=headers)
+    return Response(200, found.content_type, found.content, headers | SHOWN_AS_AN_IMAGE_ALONE)
 
 
 lambda_handler = api.handle
