@@ -92,11 +92,13 @@ def test_a_column_added_under_warm_functions_is_not_noticed(
 
 
 def columns(stage: Stage) -> list[tuple[str, str, str]]:
-    """Each column of text or integer, and the wider or narrower type that it can become."""
+    """Each column of text, integer or numeric, and the wider or narrower type that it can become."""
     rows = stage.own.execute(
-        """SELECT table_name, column_name, CASE data_type WHEN 'text' THEN 'varchar(4000)' ELSE 'bigint' END
+        """SELECT table_name, column_name, CASE data_type WHEN 'text' THEN 'varchar(4000)'
+            WHEN 'integer' THEN 'bigint' ELSE 'numeric(30, 6)' END
         FROM information_schema.columns
-        WHERE table_schema = 'public' AND data_type IN ('text', 'integer') AND table_name <> 'schema_migration'"""
+        WHERE table_schema = 'public' AND data_type IN ('text', 'integer', 'numeric')
+              AND table_name <> 'schema_migration'"""
     ).fetchall()
     return [(row[0], row[1], row[2]) for row in rows]
 
