@@ -46,6 +46,8 @@ MAX_BODY_BYTES = 64 * 1024
 # known any more.
 REPLACED = "\ufffd".encode()
 
+_JSON_TYPES = {"application/json": "object"}  # of an answer's body by its media type; any other is a string
+
 type Event = Mapping[str, Any]
 
 
@@ -53,8 +55,9 @@ class Declared(TypedDict):
     """What a route declares of itself. `errors` are those of its own rule; `status` is that of success.
 
     An `idempotent` route hands `Api.idempotency_key` to its rule, so that a request with this header can be sent again.
-    `also` has further statuses of success with the same body, and what each means; `media` is the body's media type, if
-    it is not JSON of the handler's return type. What is not `documented` is not in the OpenAPI document.
+    `also` has further statuses of success with the same body, and what each means; `media` has the body's media types,
+    if it is not JSON of the handler's return type. `takes` has those of a request body that is not JSON, which the
+    handler gets by `Api.content`. What is not `documented` is not in the OpenAPI document.
     """
 
     summary: str
@@ -63,7 +66,8 @@ class Declared(TypedDict):
     errors: NotRequired[Sequence[type[Problem]]]
     idempotent: NotRequired[bool]
     also: NotRequired[Mapping[int, str]]
-    media: NotRequired[str]
+    media: NotRequired[Sequence[str]]
+    takes: NotRequired[Sequence[str]]
     documented: NotRequired[bool]
 
 
@@ -107,6 +111,7 @@ class Api:
         mention: of a body, a path variable, the role, and those of every route.
         """
         status, idempotent = declared.get("status", 200), declared.get("idempotent", False)
+        takes = declared.get("takes", ())
         self.who[method, path] = who
         if who is not Who.ANONYMOUS and not settings().jwt_keys.startswith("arn:"):
             keys.signing_key()  # a broken local key set stops the function now; a door without tokens needs none
@@ -118,6 +123,8 @@ class Api:
                 known += [Invalid]
             if "body" in parameters:
                 known += [BadJson, TooLarge]
+            if takes:
+                known += [TooLarge]
             if "<" in path:
                 known += [NotFound]
             if who is not Who.ANONYMOUS:
@@ -130,10 +137,12 @@ class Api:
                 summary=declared["summary"],
                 description=declared.get("description"),
                 status_code=status,
-                responses=_documented(status, known, declared.get("also", {}), declared.get("media")),
+                responses=_documented(status, known, declared.get("also", {}), declared.get("media", ())),
                 operation_id=_camel_case(handler.__name__),
                 include_in_schema=declared.get("documented", True),
-                openapi_extensions={"x-who": who.value} | ({"x-idempotent": True} if idempotent else {}),
+                openapi_extensions={"x-who": who.value}
+                | ({"x-idempotent": True} if idempotent else {})
+                | ({"x-takes": list(takes)} if takes else {}),
                 middlewares=[_gate(who), self._validate, *([_replay(status)] if idempotent else [])],
             )
             return register(handler)
@@ -159,6 +168,15 @@ class Api:
         user_id = context["caller"].user_id if "caller" in context else None
         route = f"{event.http_method} {event.path}"
         return idempotency.name_request(sent, user_id, route, context.get("body"), _serialize)
+
+    def content(self, most: int) -> bytes:
+        """The current request's body as it was sent, of at most `most` bytes. Raises `TooLarge`."""
+        return _sent(self.resolver.current_event, most)
+
+    def header(self, name: str) -> list[str]:
+        """The values of the current request's header of this name, none if it has none."""
+        sent: list[str] = self.resolver.current_event.multi_value_headers.get(name) or []
+        return sent
 
     @property
     def source_ip(self) -> str:
@@ -254,11 +272,7 @@ class _ValidateRequest(OpenAPIRequestValidationMiddleware):
     """Powertools' validation, but every body is JSON whatever its Content-Type says, strictly parsed, and an object."""
 
     def _get_body(self, app: Any) -> dict[str, Any] | None:  # type: ignore[override]  # None stands for an empty body
-        event = app.current_event
-        raw = event.body or ""
-        data = _decoded(raw) if event.is_base64_encoded else raw.encode("utf-8", "surrogatepass")
-        if len(data) > MAX_BODY_BYTES:
-            raise TooLarge
+        data = _sent(app.current_event, MAX_BODY_BYTES)
         if not data:
             return None
         if REPLACED in data:
@@ -275,6 +289,14 @@ class _ValidateRequest(OpenAPIRequestValidationMiddleware):
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)  # NaN and Infinity are Python's, not JSON's (RFC 8259 section 6)
+
+
+def _sent(event: Any, most: int) -> bytes:
+    raw = event.body or ""
+    data = _decoded(raw) if event.is_base64_encoded else raw.encode("utf-8", "surrogatepass")
+    if len(data) > most:
+        raise TooLarge(f"The request body is larger than {most // 1024} KiB.")
+    return data
 
 
 def _decoded(raw: str) -> bytes:
@@ -312,14 +334,13 @@ def _camel_case(name: str) -> str:
 
 
 def _documented(
-    status: int, known: Sequence[type[Problem]], also: Mapping[int, str], media: str | None
+    status: int, known: Sequence[type[Problem]], also: Mapping[int, str], media: Sequence[str]
 ) -> dict[int, Any]:
     documented: dict[int, Any] = {status: {"description": HTTPStatus(status).phrase}}
     for other, meaning in also.items():
         documented[other] = {"description": meaning}
-    if media is not None:
-        kind = "object" if media == "application/json" else "string"
-        documented[status]["content"] = {media: {"schema": {"type": kind}}}
+    if media:
+        documented[status]["content"] = {kind: {"schema": {"type": _JSON_TYPES.get(kind, "string")}} for kind in media}
     for problem in dict.fromkeys(known):
         said = f"{problem.title} (`{problem.type}`)"
         if problem.status in documented:

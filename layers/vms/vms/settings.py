@@ -149,6 +149,8 @@ PLAN_CHANGES = Setting("PLAN_CHANGES", _one_of("operator", "self"), "operator", 
     "who makes a corporation PAID: the operator alone, or `self`, any admin of it; `make run` sets `self`")
 CORS_ORIGINS = Setting("CORS_ORIGINS", _ORIGINS, "", "all",
     "origins of web pages that may use the API, such as `https://www.example.com` or `http://localhost:*`")
+PROGRESS_COMPLETE_PERCENT = Setting("PROGRESS_COMPLETE_PERCENT", _number(int, 1, 100), 90, "videos",
+    "part of a film that one must have watched to have completed it")
 VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "stream", "S3 bucket of the files")
 AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "stream", "S3 server other than AWS's")
 AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "stream", "the same, if the one above is not set")
@@ -195,6 +197,7 @@ class Settings:
     login_window_seconds: int
     plans_are_managed: bool
     cors_origins: tuple[str, ...]
+    complete_percent: int
     region: str
 
 
@@ -258,6 +261,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         login_window_seconds=LOGIN_WINDOW_SECONDS.read(environment),
         plans_are_managed=PLAN_CHANGES.read(environment) == "operator",
         cors_origins=tuple(filter(None, CORS_ORIGINS.read(environment).split(","))),
+        complete_percent=PROGRESS_COMPLETE_PERCENT.read(environment),
         region=AWS_REGION.read(environment) or AWS_DEFAULT_REGION.read(environment),
     )
 
