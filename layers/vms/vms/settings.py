@@ -118,9 +118,10 @@ LOGIN_ATTEMPTS = Setting("LOGIN_ATTEMPTS", _number(int, 1, 1_000_000), 10, "auth
     "failed log-ins for an e-mail address from one IP address before 429; ten times as many from all together")
 LOGIN_WINDOW_SECONDS = Setting("LOGIN_WINDOW_SECONDS", _UP_TO_A_DAY, 900, "auth, corporations, users",
     "period in which they are counted")
-VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "stream", "S3 bucket of the files")
-AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "stream", "S3 server other than AWS's")
-AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "stream", "the same, if the one above is not set")
+VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "stream, console", "S3 bucket of the files")
+AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "stream, console", "S3 server other than AWS's")
+AWS_ENDPOINT_URL = Setting(
+    "AWS_ENDPOINT_URL", _ENDPOINT, "", "stream, console", "the same, if the one above is not set")
 AWS_REGION = Setting("AWS_REGION", _TEXT, "", "all", "region; Lambda sets it")
 AWS_DEFAULT_REGION = Setting("AWS_DEFAULT_REGION", _TEXT, "us-east-1", "all", "region, if the one above is not set")
 STREAM_MODE = Setting("STREAM_MODE", _one_of("stream", "buffered"), "stream", "stream",
