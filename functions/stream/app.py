@@ -15,7 +15,7 @@ from vms.errors import Internal, Invalid, Problem, StorageFailed
 from vms.keys import signing_key
 from vms.observability import authenticated, begin, count, emit, logger, observe, refused
 from vms.representation import describe
-from vms.responses import Streamed
+from vms.responses import Piece, Streamed
 from vms.settings import settings, stream_settings
 
 if not settings().jwt_keys.startswith("arn:"):
@@ -86,7 +86,7 @@ def respond(event: dict[str, Any], seconds: float) -> Streamed:
     return response
 
 
-def counted(chunks: Iterator[bytes], event: dict[str, Any]) -> Generator[bytes]:
+def counted(chunks: Iterator[Piece], event: dict[str, Any]) -> Generator[Piece]:
     """The chunks; when they end, however they end, the bytes that were taken are counted."""
     taken = 0
     try:

@@ -231,14 +231,12 @@ def test_a_database_password_is_read_from_its_secret(
     client = boto3.client("secretsmanager", endpoint_url=secrets_manager, region_name=REGION)
     client.put_secret_value(SecretId=arn, SecretString=form)
     client.close()
-    monkeypatch.setenv("DATABASE_PASSWORD_SECRET", arn)
     monkeypatch.setenv("AWS_REGION", REGION)
-    assert database.password_of(settings.read(dict(os.environ))) is None  # the runner's URL has one
-    monkeypatch.setenv("DATABASE_URL", "postgresql://vms@db.example.com/vms")
-    assert database.password_of(settings.read(dict(os.environ))) == "of the secret"
-    monkeypatch.setenv("DATABASE_PASSWORD_SECRET", arn + "x")
+    config = settings.read(dict(os.environ))
+    assert database.password_for(config.database_url, arn, config) is None  # the runner's URL has one
+    assert database.password_for("postgresql://vms@db.example.com/vms", arn, config) == "of the secret"
     with pytest.raises(Unavailable):
-        database.password_of(settings.read(dict(os.environ)))
+        database.password_for("postgresql://vms@db.example.com/vms", arn + "x", config)
 
 
 def test_a_door_without_tokens_reads_no_keys_and_the_others_refuse_broken_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,9 +276,8 @@ def test_a_database_token_is_a_presigned_connect_good_for_15_minutes(monkeypatch
 
 def test_where_iam_authentication_is_on_its_token_is_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_IAM_AUTH", "true")
-    monkeypatch.setenv("DATABASE_URL", "postgresql://vms@db.example.com/vms")
     config = settings.read(dict(os.environ))
-    password = database.password_of(config)
+    password = database.password_for("postgresql://vms@db.example.com/vms", "", config)
     assert password is not None
     assert password.startswith("db.example.com:5432/?Action=connect&DBUser=vms&")
 

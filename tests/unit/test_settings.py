@@ -15,6 +15,7 @@ GOOD_STREAM = {"VIDEO_BUCKET": "videos"}
 def test_what_is_not_set_has_the_documented_default() -> None:
     found = read(GOOD)
     assert (found.bcrypt_cost, found.access_token_seconds, found.refresh_token_seconds) == (12, 900, 28 * 86_400)
+    assert found.plans_are_managed  # what nobody has decided, no admin may do
     assert (found.playback_token_seconds, found.login_attempts, found.login_window_seconds) == (14_400, 10, 900)
 
 
@@ -29,6 +30,7 @@ def test_what_is_not_set_has_the_documented_default() -> None:
         ({"BCRYPT_COST": "3"}, "BCRYPT_COST"),
         ({"ACCESS_TOKEN_SECONDS": "-1"}, "ACCESS_TOKEN_SECONDS"),
         ({"DATABASE_IAM_AUTH": "yes"}, "DATABASE_IAM_AUTH"),
+        ({"PLAN_CHANGES": "nobody"}, "PLAN_CHANGES"),
     ],
 )
 def test_a_missing_or_broken_setting_is_named_in_one_line(change: dict[str, str], name: str) -> None:

@@ -1,6 +1,6 @@
 """Logs and metrics: JSON lines with the request's ids, and CloudWatch metrics in the embedded format.
 
-Neither ever holds a token, a password or a query string. The dashboard in template.yaml names the metrics:
+Neither ever holds a token, a password or a query string. The dashboard in ops/monitoring.yaml names the metrics:
 Views, PointsGranted, BytesStreamed, LogInFailures, PlansExpired, Latency (ms, by route), Faults.
 """
 

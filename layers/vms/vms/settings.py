@@ -94,11 +94,16 @@ _UP_TO_A_DAY = _number(int, 1, 86_400)
 
 # One row a setting, which the formatter would spread over up to seven lines.
 # fmt: off
-DATABASE_URL = Setting("DATABASE_URL", _DATABASE_URL, None, "all", "PostgreSQL; on AWS with `?sslmode=verify-full`")
+DATABASE_URL = Setting("DATABASE_URL", _DATABASE_URL, None, "all",
+    "PostgreSQL, as the user `vms_app`; on AWS with `?sslmode=verify-full`")
 DATABASE_IAM_AUTH = Setting("DATABASE_IAM_AUTH", _one_of("false", "true"), "false", "all",
     "`true`: connect with an RDS IAM token instead of a password")
 DATABASE_PASSWORD_SECRET = Setting("DATABASE_PASSWORD_SECRET", _TEXT, "", "all",
     "ARN of the secret that holds the password, if the URL does not: text, or JSON with the field `password`")
+DATABASE_OWNER_URL = Setting("DATABASE_OWNER_URL", _DATABASE_URL, None, "migrate",
+    "the same database as the owner of the schema, who may make roles")
+DATABASE_OWNER_PASSWORD_SECRET = Setting("DATABASE_OWNER_PASSWORD_SECRET", _TEXT, "", "migrate",
+    "ARN of the secret that holds the owner's password")
 DATABASE_CONNECT_TIMEOUT_SECONDS = Setting(
     "DATABASE_CONNECT_TIMEOUT_SECONDS", _number(int, 1, 30), 5, "all", "wait for the database before 503")
 JWT_KEYS = Setting("JWT_KEYS", _TEXT, None, "all",
@@ -118,10 +123,12 @@ LOGIN_ATTEMPTS = Setting("LOGIN_ATTEMPTS", _number(int, 1, 1_000_000), 10, "auth
     "failed log-ins for an e-mail address from one IP address before 429; ten times as many from all together")
 LOGIN_WINDOW_SECONDS = Setting("LOGIN_WINDOW_SECONDS", _UP_TO_A_DAY, 900, "auth, corporations, users",
     "period in which they are counted")
+PLAN_CHANGES = Setting("PLAN_CHANGES", _one_of("operator", "self"), "operator", "corporations",
+    "who makes a corporation PAID: the operator alone, or `self`, any admin of it; `make run` sets `self`")
 VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "stream, console", "S3 bucket of the files")
 AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "stream, console", "S3 server other than AWS's")
-AWS_ENDPOINT_URL = Setting(
-    "AWS_ENDPOINT_URL", _ENDPOINT, "", "stream, console", "the same, if the one above is not set")
+AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "stream, console",
+    "the same, if the one above is not set")
 AWS_REGION = Setting("AWS_REGION", _TEXT, "", "all", "region; Lambda sets it")
 AWS_DEFAULT_REGION = Setting("AWS_DEFAULT_REGION", _TEXT, "us-east-1", "all", "region, if the one above is not set")
 STREAM_MODE = Setting("STREAM_MODE", _one_of("stream", "buffered"), "stream", "stream",
@@ -163,6 +170,7 @@ class Settings:
     playback_token_seconds: int
     login_attempts: int
     login_window_seconds: int
+    plans_are_managed: bool
     region: str
 
 
@@ -198,6 +206,15 @@ class StreamSettings:
         return limit // MIB * MIB or limit
 
 
+@dataclass(frozen=True, slots=True)
+class MigrationSettings:
+    """What the migrate function reads besides."""
+
+    owner_url: str
+    owner_password_secret: str
+    directory: Path
+
+
 def read(environment: Mapping[str, str]) -> Settings:
     """Read and check the settings that all functions share. Raises `SettingError`."""
     return Settings(
@@ -215,6 +232,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         playback_token_seconds=PLAYBACK_TOKEN_SECONDS.read(environment),
         login_attempts=LOGIN_ATTEMPTS.read(environment),
         login_window_seconds=LOGIN_WINDOW_SECONDS.read(environment),
+        plans_are_managed=PLAN_CHANGES.read(environment) == "operator",
         region=AWS_REGION.read(environment) or AWS_DEFAULT_REGION.read(environment),
     )
 
@@ -271,9 +289,13 @@ def settings() -> Settings:
     return read(os.environ)
 
 
-def migrations_directory() -> Path:
-    """Where the migrations are in this function. Raises `SettingError`."""
-    return MIGRATIONS_DIR.read(os.environ)
+def migration_settings() -> MigrationSettings:
+    """Who migrates what, read anew. Raises `SettingError`."""
+    return MigrationSettings(
+        owner_url=DATABASE_OWNER_URL.read(os.environ),
+        owner_password_secret=DATABASE_OWNER_PASSWORD_SECRET.read(os.environ),
+        directory=MIGRATIONS_DIR.read(os.environ),
+    )
 
 
 @cache
