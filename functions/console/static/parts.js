@@ -249,9 +249,16 @@ export function Poster({ video }) {
   return url ? html`<img class="poster" src=${url} alt="" />` : html`<${Placeholder} id=${video.id} />`;
 }
 
+/** A number of 32 bits that looks random (the finalizer of MurmurHash3). @param {number} n */
+function mixed(n) {
+  n = Math.imul(n ^ (n >>> 16), 0x85ebca6b);
+  n = Math.imul(n ^ (n >>> 13), 0xc2b2ae35);
+  return (n ^ (n >>> 16)) >>> 0;
+}
+
 /** A drawing that is always the same for a film: hills before a low sun, in colours of its id. @param {{id: number}} props */
 export function Placeholder({ id }) {
-  const random = (/** @type {number} */ n) => ((Math.imul(id + n * 7919, 2654435761) >>> 0) % 1000) / 1000;
+  const random = (/** @type {number} */ n) => mixed(id * 64 + n) / 2 ** 32;
   const hue = Math.round(random(1) * 360);
   const tone = (/** @type {number} */ turn, /** @type {number} */ s, /** @type {number} */ l) => `hsl(${(hue + turn) % 360} ${s}% ${l}%)`;
   const hill = (/** @type {number} */ n, /** @type {number} */ top) => {

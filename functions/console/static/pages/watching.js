@@ -7,7 +7,7 @@ const RESUME_FROM = 5; // seconds: who has seen less starts anew
 const LEFT = 10; // seconds before the end from which one starts anew
 const RENEWALS = 3; // failures in a row, without a second played in between
 // WebKit takes a slice for the end of the file; Chromium and Firefox ask for the rest.
-const SLICES = !("GestureEvent" in globalThis) && !/^((?!chrom).)*applewebkit/i.test(navigator.userAgent);
+const WEBKIT = /applewebkit/i.test(navigator.userAgent) && !/chrom/i.test(navigator.userAgent);
 
 /** @typedef {{problem?: unknown, resumed?: number, completed?: boolean}} Change */
 
@@ -80,7 +80,7 @@ export class Watching {
     this.renewing = true;
     this.tell({ problem: null });
     try {
-      const { url, expires_at: end } = await api.playback(this.video.id, SLICES);
+      const { url, expires_at: end } = await api.playback(this.video.id, !WEBKIT);
       if (this.gone.signal.aborted) return;
       this.stops();
       // Of the answer only the token counts: what the service takes for its own address, a proxy may have changed.
