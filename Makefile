@@ -229,6 +229,13 @@ hooks: $(DEV) ## Install the git hooks: format, lint, types, spelling and secret
 openapi: $(DEV) ## Write functions/service/openapi.json anew from the routes
 	@$(PYTHON) -m ops.openapi
 
+VENDOR_TOOLS := .vendor-tools
+.PHONY: vendor
+vendor: ## Write the console's libraries anew, in functions/console/static/vendor; ops/vendor/package.json pins them
+	@mkdir -p $(VENDOR_TOOLS) && cp ops/vendor/package.json $(VENDOR_TOOLS)/
+	@npm install --prefix $(VENDOR_TOOLS) --silent --no-fund --no-audit --no-package-lock
+	@node ops/vendor/vendor.mjs $(CURDIR)/$(VENDOR_TOOLS) $(CURDIR)/functions/console/static/vendor
+
 .PHONY: licences
 licences: $(DEV) ## Write docs/licences.md anew from the installed packages
 	@$(PYTHON) -m ops.licences
