@@ -150,7 +150,7 @@ def test_every_message_that_the_code_names_is_there_and_none_is_left_over() -> N
     code = "".join(path.read_text("utf-8") for path in STATIC.rglob("*.js") if path.parent.name != "messages")
     named = set(re.findall(r'\bt\("([^"]+)"', code))
     assert named <= messages
-    formed = {f"{start}." for start in re.findall(r"\bt\(`([a-z-]+)\.\$\{", code)} | {"problem.", "wait.", "field."}
+    formed = {f"{start}." for start in re.findall(r"\bt\(`([a-z.-]+)\.\$\{", code)} | {"problem.", "wait.", "field."}
     loose = {key for key in messages - named if not key.startswith(tuple(formed))}
     assert {key for key in loose if f'"{key}"' not in code and f"{key}:" not in code} == set()
 
