@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from vms.api import Api, Response, Who
-from vms.aws import s3_endpoint
 from vms.errors import NotFound
 from vms.schemas import PathText
 from vms.settings import settings, stream_settings
@@ -76,6 +75,8 @@ VERSION = hashlib.sha256("".join(f"{name}{file.etag}" for name, file in FILES.it
 
 def _bucket_origins() -> set[str]:
     """Where presigned URLs of the bucket may lead: to the regional host, or to the global one that SDKs also use."""
+    from vms.aws import s3_endpoint  # only the page needs it, the files do not
+
     bucket, endpoint = stream_settings().bucket, stream_settings().endpoint_url
     urls = [endpoint] if endpoint else [s3_endpoint(bucket, settings().region), f"https://{bucket}.s3.amazonaws.com"]
     return {"{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in urls}
