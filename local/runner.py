@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # their libraries take long to import, and are imported besid
 
 ROOT = Path(__file__).resolve().parent.parent
 MIGRATIONS = ROOT / "sql" / "migrations"
+LOCAL_ORIGINS = "http://localhost:*,http://127.0.0.1:*"
 
 
 class RunnerError(Exception):
@@ -95,6 +96,7 @@ class Services:
             "DATABASE_IAM_AUTH": "false",
             "JWT_KEYS": str(self.jwt_keys),
             "MIGRATIONS_DIR": str(MIGRATIONS),
+            "PLAN_CHANGES": os.environ.get("PLAN_CHANGES") or "self",
             "STREAM_MAX_BYTES": "0",
             "STREAM_MODE": "stream",  # as the template's routes
         }
@@ -125,7 +127,8 @@ class Services:
         self.s3 = s3.start(self.directory / "s3")
 
     def _read_template(self) -> None:
-        self.template = load(ROOT / "template.yaml", self.directory)
+        origins = os.environ.get("CORS_ORIGINS", LOCAL_ORIGINS)
+        self.template = load(ROOT / "template.yaml", self.directory, CorsOrigins=origins)
 
     def _migrate(self) -> None:
         from vms import migrations

@@ -13,7 +13,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.conftest import MIGRATIONS
-from tests.e2e.clients import PASSWORD, Company, Person, add_member, expect, found_company, log_in, unique
+from tests.e2e.clients import PASSWORD, PIXEL, Company, Person, add_member, expect, found_company, log_in, unique
+from tests.e2e.films import put
 from tests.service import Services, forget
 from vms import database, migrations
 from vms.domain import attempts, corporations, sessions
@@ -67,14 +68,13 @@ def of_database(url: str, name: str) -> str:
 @contextmanager
 def staged(http: httpx.Client, services: Services, url: str, look: str) -> Iterator[Stage]:
     """The functions of this process use the database at `url`, with a company; `look` is a superuser's connection."""
-    film = f"acts/{unique('film')}.mp4"
-    assert services.storage.request("PUT", film, b"film").status == 200
     with pytest.MonkeyPatch.context() as patch, psycopg.connect(look, autocommit=True) as connection:
         patch.setenv("DATABASE_URL", url)
         forget()
         database.close()
         try:
-            yield Stage(http, found_company(http), connection, film)
+            company = found_company(http)
+            yield Stage(http, company, connection, put(services.storage, company, b"film"))
         finally:
             database.close()
     forget()
@@ -231,6 +231,20 @@ def log_a_view(stage: Stage) -> Act:
     )
 
 
+def report_progress(stage: Stage) -> Act:
+    user, video = add_member(stage.company.admin), stage.company.video()
+    body = {"position": 10, "watched": [[0, 10]]}
+    query = "SELECT coalesce(sum(watched_seconds), 0)::integer / 10 FROM video_progress WHERE user_id = %s"
+    return Act(lambda: user.call("PUT", f"/v1/videos/{video}/progress", body), 200, lambda: stage.value(query, user.id))
+
+
+def put_poster(stage: Stage) -> Act:
+    video = stage.company.video()
+    query = "SELECT count(*) FROM video_poster WHERE video_id = %s"
+    path = f"/v1/videos/{video}/poster"
+    return Act(lambda: stage.company.admin.call("PUT", path, PIXEL), 200, lambda: stage.value(query, video))
+
+
 def begin_session(stage: Stage) -> Act:
     user = add_member(stage.company.admin)
     body = {"email": user.email, "password": PASSWORD}
@@ -305,5 +319,6 @@ def run_the_schedule(stage: Stage) -> Act:
 ACTS = [
     *(sign_up, change_corporation, delete_corporation, add_user, change_role, change_own_password, delete_user),
     *(add_video, change_video, delete_video, restore_video, stream, stream_of_a_logged_view, log_a_view),
+    *(report_progress, put_poster),
     *(begin_session, fail_to_log_in, refresh, log_out, log_out_everywhere, run_the_schedule),
 ]

@@ -167,6 +167,18 @@ def test_a_first_deployment_is_not_protected_so_that_it_can_be_taken_back() -> N
     assert source()["Parameters"]["Protection"]["Default"] == "false"
 
 
+@pytest.mark.parametrize("size", ["dev", "prod"])
+def test_plans_are_the_operators_unless_the_stack_says_otherwise(size: str) -> None:
+    variables = of_type(size, "AWS::Lambda::Function")["CorporationsFunction"]["Environment"]["Variables"]
+    assert variables["PLAN_CHANGES"] == "operator"
+
+
+@pytest.mark.parametrize(("size", "most"), [("dev", "100"), ("prod", "1000")])
+def test_the_databases_storage_grows_by_itself(size: str, most: str) -> None:
+    database = of_type(size, "AWS::RDS::DBInstance")["Database"]
+    assert (database["AllocatedStorage"], database["MaxAllocatedStorage"]) == ("20", most)
+
+
 def test_a_restored_database_has_a_name_of_its_own_and_takes_from_the_snapshot_what_that_has() -> None:
     made, restored = (
         of_type("prod", "AWS::RDS::DBInstance")["Database"],
@@ -247,6 +259,9 @@ def test_a_function_may_what_its_code_uses_and_no_more(shape: str) -> None:
         }
         used = imported(ROOT / "functions" / directory / "app.py")
         wanted: set[tuple[str, str]] = set()
+        if directory == "console":  # it serves files of its own, and asks nobody
+            assert may == wanted
+            continue
         said = made[name]["Properties"]["Environment"]["Variables"]
         connected = said.get("DATABASE_OWNER_URL", said["DATABASE_URL"])
         if said["DATABASE_IAM_AUTH"] == "true":
@@ -282,7 +297,7 @@ def test_only_the_migrations_reach_the_database_as_its_owner(shape: str) -> None
             assert "local-ConnectToDatabase" not in role
         else:
             assert not [key for key, value in said.items() if "OWNER" in key or value in owners]
-            assert '"local-ConnectToDatabase"' in role
+            assert ('"local-ConnectToDatabase"' in role) is (name != "ConsoleFunction")  # which asks nobody
             assert not [owner for owner in owners if owner in role]
     (statement,) = made["ConnectToDatabase"]["Properties"]["PolicyDocument"]["Statement"]
     resource = statement["Resource"]
@@ -422,6 +437,82 @@ def test_the_api_pays_for_no_metric_of_a_single_method() -> None:
     assert [setting["MetricsEnabled"] for setting in stage["MethodSettings"]] == [False] * 3
 
 
+def test_every_path_has_an_event_for_options_at_the_function_that_serves_it() -> None:
+    functions: dict[str, dict[str, str]] = {}
+    for name, found in source()["Resources"].items():
+        for event in found.get("Properties", {}).get("Events", {}).values():
+            if event["Type"] == "Api":
+                functions.setdefault(event["Properties"]["Path"], {})[event["Properties"]["Method"]] = name
+    for path, methods in functions.items():
+        assert "OPTIONS" in methods, (
+            f"{path} answers no preflight request of other origins: template.yaml wants an event with "
+            f"Method: OPTIONS and Path: {path}, beside the path's others in {min(methods.values())}"
+        )
+        assert len(set(methods.values())) == 1, (
+            f"{path} is served by {sorted(set(methods.values()))}, and none of them knows all of its methods"
+        )
+
+
+def test_no_policy_of_a_function_comes_near_lambdas_limit() -> None:
+    made = of_type("prod", "AWS::Lambda::Permission")
+    sizes: dict[str, int] = {}
+    for name, permission in made.items():
+        statement = {
+            "Sid": f"{'s' * 20}-{name}-{'x' * 13}",
+            "Effect": "Allow",
+            "Principal": {"Service": permission["Principal"]},
+            "Action": permission["Action"],
+            "Resource": f"arn:aws:lambda:ap-southeast-2:{ACCOUNT}:function:{'f' * 64}:live",
+            "Condition": {"ArnLike": {"AWS:SourceArn": permission["SourceArn"]}},
+        }
+        function = permission["FunctionName"]
+        sizes[function] = sizes.get(function, 0) + len(json.dumps(statement, separators=(",", ":"))) + 1
+    # 20 KB: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    assert {function: size for function, size in sizes.items() if size > 15_000} == {}
+
+
+@every_shape
+def test_api_gateways_own_answers_are_open_to_other_origins_where_there_are_some(shape: str) -> None:
+    ((_, api),) = of_type(shape, "AWS::ApiGateway::RestApi").items()
+    answers = api["Body"]["x-amazon-apigateway-gateway-responses"]
+    origins = {
+        kind: found["responseParameters"].get("gatewayresponse.header.Access-Control-Allow-Origin")
+        for kind, found in answers.items()
+    }
+    assert len(origins) > 10
+    assert set(origins.values()) == ({"'*'"} if "CorsOrigins" in SHAPES[shape] else {None})
+    assert "Access-Control-Allow-Credentials" not in json.dumps(api)
+
+
+@pytest.mark.parametrize(
+    ("shape", "more"),
+    [
+        ("dev", []),
+        ("domain", ["https://api.example.com"]),
+        ("notified", ["https://a.example", "https://b.example"]),
+    ],
+)
+def test_the_bucket_takes_parts_from_the_console_and_from_the_listed_origins(shape: str, more: list[str]) -> None:
+    (rule,) = of_type(shape, "AWS::S3::Bucket")["VideoBucket"]["CorsConfiguration"]["CorsRules"]
+    assert rule["AllowedOrigins"] == [f"https://*.execute-api.{REGION}.amazonaws.com", *more]
+    assert "PUT" in rule["AllowedMethods"]
+    assert "Content-Type" in rule["AllowedHeaders"]
+    assert "ETag" in rule["ExposedHeaders"]
+
+
+def test_the_parameter_of_origins_takes_what_the_setting_takes() -> None:
+    pattern = re.compile(source()["Parameters"]["CorsOrigins"]["AllowedPattern"])
+    good = [
+        "",
+        "https://a.example",
+        "https://a.example,http://localhost:*",
+        "http://127.0.0.1:5173,https://b.example:8443",
+    ]
+    bad = ["*", "null", "https://a.example/", "https://A.example", "https://a.example, https://b.example", "a.example"]
+    assert [text for text in good if not pattern.fullmatch(text)] == []
+    assert [text for text in bad if pattern.fullmatch(text)] == []
+
+
 def test_the_database_logs_no_value_and_forgets_its_logs() -> None:
     parameters = of_type("dev", "AWS::RDS::DBParameterGroup")["DatabaseParameters"]["Parameters"]
     assert (parameters["log_parameter_max_length"], parameters["log_parameter_max_length_on_error"]) == ("0", "0")
@@ -458,7 +549,33 @@ def test_only_the_schedule_may_write_dead_letters() -> None:
     }
 
 
+def monitoring(shape: str) -> dict[str, Any]:
+    """The resources of the nested stack, with the parameters that this shape gives it."""
+    template = yaml_parse((ROOT / "ops" / "monitoring.yaml").read_text("utf-8"))
+    (nested,) = of_type(shape, "AWS::CloudFormation::Stack").values()
+    assert nested["TemplateURL"] == "ops/monitoring.yaml"
+    assert nested["Parameters"].keys() == template["Parameters"].keys()
+    for name, value in nested["Parameters"].items():
+        template["Parameters"][name]["Default"] = value
+    return Resolver(template, REGION, ACCOUNT).resources()
+
+
 def test_the_dashboard_names_every_function() -> None:
-    body = json.loads(of_type("dev", "AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"])
-    shown = json.dumps(body)
-    assert [name for name in functions() if f"local-{name}" not in shown] == []
+    body = json.loads(monitoring("dev")["Dashboard"]["Properties"]["DashboardBody"])
+    for title in ("errors", "throttles", "running at the same time"):
+        (metrics,) = [
+            widget["properties"]["metrics"]
+            for widget in body["widgets"]
+            if widget["properties"]["title"] == f"Functions: {title}"
+        ]
+        assert {metric[-1] for metric in metrics} == {f"local-{name}" for name in functions()}
+
+
+def test_alarms_follow_what_the_shape_makes() -> None:
+    def alarms(shape: str) -> set[str]:
+        return {name for name, found in monitoring(shape).items() if found["Type"] == "AWS::CloudWatch::Alarm"}
+
+    assert alarms("prod") - alarms("dev") == {"ConnectionsAlarm"}
+    assert alarms("dev") - alarms("password") == {"StorageAlarm"}
+    for name, alarm in monitoring("notified").items():
+        assert alarm["Properties"].get("AlarmActions", ["arn:aws:sns:x"]) == ["arn:aws:sns:x"], name
