@@ -14,6 +14,7 @@ from tests.conftest import MIGRATIONS
 from tests.service import Services
 from vms import migrations
 from vms.migrations import APP_ROLE, Login, MigrationError
+from vms.reading import READER
 
 type Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -140,10 +141,12 @@ def test_the_functions_user_can_give_nothing_to_anybody(
     assert all_rights() == before
 
 
-def test_it_owns_nothing_and_is_a_member_of_nothing(superuser: Connection) -> None:
+def test_it_owns_nothing_and_is_a_member_of_nothing_but_the_reader(superuser: Connection) -> None:
     query = "SELECT FROM pg_shdepend WHERE refobjid = %s::regrole AND deptype = 'o'"
     assert superuser.execute(query, (APP_ROLE,)).fetchall() == []
-    assert superuser.execute("SELECT FROM pg_auth_members WHERE member = %s::regrole", (APP_ROLE,)).fetchall() == []
+    roles = "SELECT roleid::regrole::text FROM pg_auth_members WHERE member = %s::regrole"
+    assert superuser.execute(roles, (APP_ROLE,)).fetchall() == [(READER,)]  # which may less: test_reading.py
+    assert superuser.execute(roles, (READER,)).fetchall() == []
     attributes = "rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolcanlogin"
     role = superuser.execute(f"SELECT {attributes} FROM pg_roles WHERE rolname = %s".encode(), (APP_ROLE,)).fetchone()
     assert role == (False, False, False, False, False, True)

@@ -158,7 +158,7 @@ def test_prod_has_a_standby_a_proxy_protection_and_a_canary() -> None:
     assert "AvailabilityZone" not in database
     assert found["DatabaseProxy"]["Properties"]["RequireTLS"] is True
     groups = of_type("prod", "AWS::CodeDeploy::DeploymentGroup")
-    assert len(groups) == len(functions()) - 1  # the migrations are not for a tenth of the callers
+    assert len(groups) == len(functions()) - 2  # the migrations and the operator are not for a tenth of the callers
     url = found["AuthFunction"]["Properties"]["Environment"]["Variables"]["DATABASE_URL"]
     assert "sslmode=verify-full" in url
 
@@ -277,6 +277,11 @@ def test_a_function_may_what_its_code_uses_and_no_more(shape: str) -> None:
                 ("s3:GetObject", "arn:aws:s3:::local-VideoBucket/*"),
                 ("s3:ListBucket", "arn:aws:s3:::local-VideoBucket"),
             }
+        if "vms.operator.bucket" in used:
+            folder, bucket = "arn:aws:s3:::local-VideoBucket/corporations/*", "arn:aws:s3:::local-VideoBucket"
+            deletes = ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload")
+            lists = ("s3:ListBucketVersions", "s3:ListBucketMultipartUploads")
+            wanted |= {*((action, folder) for action in deletes), *((action, bucket) for action in lists)}
         if name == "PlanExpiryFunction":  # SAM gives it for the destination of failed events
             wanted |= {("sqs:SendMessage", f"arn:aws:local:{REGION}:{ACCOUNT}:PlanExpiryDeadLetters")}
         assert may == wanted, name
@@ -346,6 +351,22 @@ def test_the_network_lets_only_secrets_through_that_functions_read(shape: str) -
         if key in {"JWT_KEYS", "DATABASE_PASSWORD_SECRET", "DATABASE_OWNER_PASSWORD_SECRET"} and value
     }
     assert set(statement["Resource"]) == read
+
+
+def test_only_the_function_without_a_route_may_what_an_operator_may() -> None:
+    (operator,) = [name for name, directory in functions().items() if directory == "operator"]
+    resource = source()["Resources"][operator]["Properties"]
+    assert "Events" not in resource
+    assert "FunctionUrlConfig" not in resource
+    may_invoke = [
+        found["Properties"]["FunctionName"]
+        for found in transformed()["Resources"].values()
+        if found["Type"] == "AWS::Lambda::Permission"
+    ]
+    assert not [each for each in may_invoke if operator in json.dumps(each)]
+    for directory in functions().values():
+        used = imported(ROOT / "functions" / directory / "app.py")
+        assert any(module.startswith("vms.operator") for module in used) == (directory == "operator")
 
 
 def of_list(value: Any) -> list[Any]:

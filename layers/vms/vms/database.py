@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import conninfo
 from psycopg.rows import DictRow, dict_row
+from psycopg.sql import Composed
 
 from vms.errors import Unavailable
 from vms.settings import Settings, parse_password, settings
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 type Row = DictRow
 type Parameters = Mapping[str, object]
+type Statement = LiteralString | Composed
 
 _connection: psycopg.Connection[Row] | None = None
 
@@ -49,13 +51,13 @@ _BUSY = ("40", "55P03", "57014", "25P03")
 _STALE = ("0A000", "26000", "42P05")
 
 
-def fetch_one(sql: LiteralString, parameters: Parameters) -> Row | None:
+def fetch_one(sql: Statement, parameters: Parameters) -> Row | None:
     """Run one statement in one round trip and return its first row, or None. Raises as `fetch_all` does."""
     rows = fetch_all(sql, parameters)
     return rows[0] if rows else None
 
 
-def fetch_all(sql: LiteralString, parameters: Parameters) -> list[Row]:
+def fetch_all(sql: Statement, parameters: Parameters) -> list[Row]:
     """Run one statement in one round trip and return all its rows.
 
     Raises:
@@ -73,7 +75,7 @@ def fetch_all(sql: LiteralString, parameters: Parameters) -> list[Row]:
             return _run(sql, parameters)
 
 
-def _run(sql: LiteralString, parameters: Parameters) -> list[Row]:
+def _run(sql: Statement, parameters: Parameters) -> list[Row]:
     # Within a transaction nothing is prepared: a void prepared statement could not be run again without the statements
     # before it.
     cursor = connection().execute(sql, parameters, prepare=False if in_transaction() else None)

@@ -13,6 +13,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from vms.reading import let_read
+
 # The advisory lock of every run; the number has no meaning.
 LOCK = 7_018_442_290_114_653
 # The role of the functions, which sql/migrations makes and grants what it may.
@@ -78,6 +80,7 @@ def apply(owner_url: str, directory: Path, *, password: str | None = None, app: 
                 raise MigrationError(f"{name} was changed after it was applied: write a new migration instead")
         if app is not None:
             _admit(connection, app)
+        let_read(connection, APP_ROLE)
         return done
 
 

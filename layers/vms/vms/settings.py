@@ -151,9 +151,10 @@ CORS_ORIGINS = Setting("CORS_ORIGINS", _ORIGINS, "", "all",
     "origins of web pages that may use the API, such as `https://www.example.com` or `http://localhost:*`")
 PROGRESS_COMPLETE_PERCENT = Setting("PROGRESS_COMPLETE_PERCENT", _number(int, 1, 100), 90, "videos",
     "part of a film that one must have watched to have completed it")
-VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "stream, console", "S3 bucket of the files")
-AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "stream, console", "S3 server other than AWS's")
-AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "stream, console",
+VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "console, operator, stream", "S3 bucket of the files")
+AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "console, operator, stream",
+    "S3 server other than AWS's")
+AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "console, operator, stream",
     "the same, if the one above is not set")
 AWS_REGION = Setting("AWS_REGION", _TEXT, "", "all", "region; Lambda sets it")
 AWS_DEFAULT_REGION = Setting("AWS_DEFAULT_REGION", _TEXT, "us-east-1", "all", "region, if the one above is not set")
