@@ -1,6 +1,7 @@
 """Nothing that a request sends to PostgreSQL pins it at RDS Proxy, whichever way the request ends."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -70,7 +71,7 @@ def test_a_route_pins_nobody_whoever_calls(stage: Stage, route: tuple[str, str])
         for _ in range(3):  # the first is new, then it is prepared, then it is repeated
             assert caller.call(call.method, call.path, call.body, headers=headers).status_code < 500
         assert caller.call(call.method, call.path, {"not": "known"}).status_code < 500
-        assert stage.http.request(call.method, call.path, json=call.body).status_code == 401
+        assert stage.http.request(call.method, call.path).status_code == 401
 
 
 @pytest.mark.parametrize("arrange", ACTS, ids=lambda arrange: arrange.__name__)
@@ -119,8 +120,8 @@ def test_a_route_for_anybody_pins_nobody_and_all_are_called(stage: Stage) -> Non
     stage.http.event_hooks = {"request": [note]}
     try:
         for method, path in routes().keys() - set(PROTECTED):
-            if method in {"GET", "HEAD"} and "{" not in path:
-                assert stage.http.request(method, path).status_code < 500
+            if method in {"GET", "HEAD", "OPTIONS"}:
+                assert stage.http.request(method, re.sub(r"\{\w+\}", "1", path)).status_code < 500
         for arrange in ACTS:
             arrange(stage).call()
     finally:
