@@ -19,7 +19,7 @@ from psycopg import sql
 
 from tests import environment as environments
 from tests.acts import Stage, create_database, of_database, staged
-from tests.e2e.clients import PASSWORD, Company, Person, add_member, expect, found_company, problem, unique
+from tests.e2e.clients import PASSWORD, PIXEL, Company, Person, add_member, expect, found_company, problem, unique
 from tests.in_process import context, load
 from tests.service import Services, forget
 from vms.operator import bucket, catalog, purge
@@ -112,6 +112,9 @@ class Place:
         self.bucket.fill(company.id)
         for viewer in (company.admin, company.guest):
             assert viewer.get(f"/v1/videos/stream/{video}").status_code == 200
+        watched = {"position": 3, "watched": [[0, 3]]}
+        expect(company.guest.call("PUT", f"/v1/videos/{video}/progress", watched), 200)
+        expect(company.admin.call("PUT", f"/v1/videos/{video}/poster", PIXEL), 200)
         own = self.stage.own
         own.execute("INSERT INTO stream_lease VALUES (%s, 1, gen_random_uuid(), now())", (member,))
         album = self.stage.value(
@@ -221,7 +224,8 @@ def test_a_purged_user_is_gone_and_everybody_else_keeps_what_they_had(place: Pla
     before, files, guest = place.rows(), place.bucket.contents(), company.guest
     answer = operate("purge-user", user=guest.id)
     assert (answer["found"], answer["done"]) == (True, True)
-    assert answer["rows"] == {"video_view_log": 1, "refresh_token": 1, "rating": 1, "user": 1}
+    each = ("video_view_log", "video_progress", "refresh_token", "rating", "user")
+    assert answer["rows"] == dict.fromkeys(each, 1)
     after = place.rows()
     for table, rows in before.items():
         left = {

@@ -55,12 +55,13 @@ def sign_up(
     Raises:
         Conflict: the name or the e-mail address is taken.
         Invalid: a FREE plan has no expiry.
-        PlanManaged: it asks for PAID, and plans are the operator's.
+        PlanManaged: it asks for PAID or for an expiry, and plans are the operator's.
     """
-    if plan == "FREE" and plan_expire_at is not None:
+    managed = settings().plans_are_managed and (plan == "PAID" or plan_expire_at is not None)
+    if plan == "FREE" and plan_expire_at is not None and not managed:
         raise _free_never_expires()
     answers.recall(key, None)
-    if plan == "PAID" and settings().plans_are_managed:  # without a PAID plan there is no expiry
+    if managed:
         raise PlanManaged
     given = {
         "name": name,
@@ -135,7 +136,7 @@ def change(caller: Caller, corporation_id: int, fields: dict[str, object]) -> Co
     """
     plan, name = fields.get("plan"), fields.get("name")
     managed = settings().plans_are_managed and (plan == "PAID" or "plan_expire_at" in fields)
-    if plan == "FREE" and fields.get("plan_expire_at") is not None:
+    if plan == "FREE" and fields.get("plan_expire_at") is not None and not managed:
         raise _free_never_expires()
     try:
         row = database.fetch_one(
