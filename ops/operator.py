@@ -66,8 +66,11 @@ def run(given: Mapping[str, str], output: TextIO, ask: Callable[[str], str] | No
     if action.startswith("purge-"):
         _purge(event, invoke, output, _agreed(said, event, stack, invoke, ask))
     elif "FILE" in said:
-        with Path(said["FILE"]).open("w", encoding="utf-8") as file:
-            _write(event, invoke, file)
+        try:
+            with Path(said["FILE"]).open("w", encoding="utf-8") as file:
+                _write(event, invoke, file)
+        except OSError as failure:
+            raise DeployedError(f"{said['FILE']}: {failure.strerror}") from None
         output.write(f"written to {said['FILE']}\n")
     else:
         _write(event, invoke, output)
