@@ -43,7 +43,14 @@ def operate(stack: str, event: Mapping[str, Any]) -> dict[str, Any]:
         caller = client.get_caller_identity()["Arn"]
     context = base64.b64encode(json.dumps({"custom": {"caller": caller}}).encode()).decode()
     asked = {"Payload": json.dumps(event).encode(), "ClientContext": context}
-    answer: dict[str, Any] = json.loads(_invoke(_output(stack, "OperatorFunctionName"), OPERATE_TIMEOUT, **asked))
+    return understood(_invoke(_output(stack, "OperatorFunctionName"), OPERATE_TIMEOUT, **asked))
+
+
+def understood(payload: str) -> dict[str, Any]:
+    """The answer of the function `operator`. Raises `DeployedError`: it refused."""
+    answer: dict[str, Any] = json.loads(payload)
+    if "refused" in answer:
+        raise DeployedError(answer["refused"])
     return answer
 
 

@@ -164,10 +164,8 @@ def _table(items: Sequence[Mapping[str, Any]], *, head: bool) -> str:
 def _invoke_here(event: Mapping[str, Any]) -> dict[str, Any]:
     command = [sys.executable, "-m", "local", "invoke", "operator", "-"]
     done = subprocess.run(command, cwd=ROOT, input=json.dumps(event), stdout=subprocess.PIPE, text=True, check=False)
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        raise DeployedError("the local function did not answer; the reason is above") from None
+    if not done.stdout:
+        raise DeployedError("the local function did not answer; the reason is above")
     if done.returncode != 0:
-        raise DeployedError(answer.get("errorMessage", "the function failed"))
-    return answer
+        raise DeployedError(json.loads(done.stdout).get("errorMessage", done.stdout))
+    return deployed.understood(done.stdout)

@@ -23,7 +23,6 @@ from tests.e2e.clients import PASSWORD, PIXEL, Company, Person, add_member, expe
 from tests.in_process import context, load
 from tests.service import Services, forget
 from vms.operator import bucket, catalog, purge
-from vms.operator.errors import Refused
 
 ROOT = Path(__file__).parents[2]
 type Rows = dict[str, Counter[str]]
@@ -247,8 +246,7 @@ def test_a_purged_user_is_gone_and_everybody_else_keeps_what_they_had(place: Pla
 def test_the_last_admin_is_not_purged_but_with_its_corporation(place: Place) -> None:
     company = place.populated()
     before = place.rows()
-    with pytest.raises(Refused, match="last admin"):
-        operate("purge-user", user=company.admin.id)
+    assert "last admin" in operate("purge-user", user=company.admin.id)["refused"]
     assert place.rows() == before
     second = add_member(company.admin, "admin")
     assert operate("purge-user", user=company.admin.id)["done"]
@@ -434,8 +432,7 @@ def test_a_bucket_that_fails_stops_a_purge_which_the_next_call_ends(
     company = place.populated()
     monkeypatch.setenv("VIDEO_BUCKET", "there-is-none")
     forget()
-    with pytest.raises(Refused, match="NoSuchBucket"):
-        operate("purge-corporation", corporation=company.id)
+    assert "NoSuchBucket" in operate("purge-corporation", corporation=company.id)["refused"]
     assert users_of(place, company)  # rows go after the files: what is left can still be found
     monkeypatch.undo()
     forget()
