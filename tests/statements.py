@@ -21,15 +21,18 @@ CONFINED_BY: Mapping[str, tuple[str, ...]] = {
     "video": _OF_A_VIDEO,
     "video_view_log": (*_OF_A_USER, *_OF_A_VIDEO),
     "refresh_token": _OF_A_USER,
+    "upload": ("OWN_UPLOAD",),
 }
 _KEPT = {"CALLER", "PERMITTED", *(name for names in CONFINED_BY.values() for name in names)}
 _STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b")
 _TABLE = re.compile(
-    r'\b(FROM|JOIN|UPDATE|INTO|ONLY|,)\s+"?(corporation|user|video|video_view_log|refresh_token)"?(?![\w.(])'
+    r'\b(FROM|JOIN|UPDATE|INTO|ONLY|,)\s+"?(corporation|user|video|video_view_log|refresh_token|upload)"?(?![\w.(])'
 )
 _SOURCE = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO)\s+(\w+)(?:\s*,\s*(\w+))?")
 _EVERYTHING = re.compile(r"(SELECT|RETURNING|,)\s*\*|\w\.\*")
-_CHANGE = re.compile(r'\b(INSERT INTO|UPDATE|DELETE FROM)\s+"?(corporation|user|video|video_view_log|refresh_token)\b')
+_CHANGE = re.compile(
+    r'\b(INSERT INTO|UPDATE|DELETE FROM)\s+"?(corporation|user|video|video_view_log|refresh_token|upload)\b'
+)
 
 
 @dataclass(frozen=True)

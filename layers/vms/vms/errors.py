@@ -6,15 +6,19 @@
      ├── BadJson              400
      ├── Unauthenticated      401
      ├── Forbidden            403
-     │    └── PlanRequired
+     │    ├── PlanRequired
+     │    └── QuotaExceeded
      ├── NotFound             404
      │    └── FileMissing
      ├── Conflict             409
+     │    ├── UploadEnded
+     │    └── UploadIncomplete
      ├── PreconditionFailed   412
      ├── TooLarge             413
      ├── RangeNotSatisfiable  416
      ├── Invalid              422
-     │    └── IdempotencyKeyReused
+     │    ├── IdempotencyKeyReused
+     │    └── NotAVideo
      ├── TooManyAttempts      429
      ├── TooManyStreams       429
      ├── Internal             500
@@ -96,6 +100,13 @@ class PlanRequired(Forbidden):
     detail = "This needs a PAID plan that has not expired."
 
 
+class QuotaExceeded(Forbidden):
+    """The corporation's plan has no room for another video or for so many bytes; the detail says what is left."""
+
+    type = "urn:vms:error:quota-exceeded"
+    title = "The quota is used up"
+
+
 class NotFound(Problem):
     """Does not exist, is deleted, or belongs to another corporation: the caller cannot tell which."""
 
@@ -128,6 +139,21 @@ class Conflict(Problem):
     status = 409
     type = "urn:vms:error:conflict"
     title = "Conflict"
+
+
+class UploadEnded(Conflict):
+    """The upload was aborted, has expired, or is complete."""
+
+    type = "urn:vms:error:upload-ended"
+    title = "The upload has ended"
+    detail = "This upload has ended. Begin another one."
+
+
+class UploadIncomplete(Conflict):
+    """Parts are missing, or have another size than announced; the detail names them."""
+
+    type = "urn:vms:error:upload-incomplete"
+    title = "The upload is incomplete"
 
 
 class TooLarge(Problem):
@@ -178,6 +204,17 @@ class IdempotencyKeyReused(Invalid):
 
     def __init__(self) -> None:
         super().__init__([("Idempotency-Key", "was used for another request")])
+
+
+class NotAVideo(Invalid):
+    """The uploaded file is no film. It was removed, and its upload has ended."""
+
+    type = "urn:vms:error:not-a-video"
+    title = "Not a video"
+    detail = "The file is no film: no video track was found in it. It was removed."
+
+    def __init__(self) -> None:
+        super().__init__([("file", "must be a film")])
 
 
 class TooManyAttempts(Problem):

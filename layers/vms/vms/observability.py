@@ -1,7 +1,8 @@
 """Logs and metrics: JSON lines with the request's ids, and CloudWatch metrics in the embedded format.
 
 Neither ever holds a token, a password or a query string. The dashboard in template.yaml names the metrics:
-Views, PointsGranted, BytesStreamed, LogInFailures, PlansExpired, Latency (ms, by route), Faults.
+Views, PointsGranted, BytesStreamed, UploadsBegun, UploadsCompleted, UploadsRefused, UploadedBytes, LogInFailures,
+PlansExpired, Latency (ms, by route), Faults.
 """
 
 import time
@@ -14,7 +15,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 logger = Logger()
 metrics = Metrics()
 
-_UNITS = {"BytesStreamed": MetricUnit.Bytes, "Latency": MetricUnit.Milliseconds}
+_UNITS = {"BytesStreamed": MetricUnit.Bytes, "UploadedBytes": MetricUnit.Bytes, "Latency": MetricUnit.Milliseconds}
 
 
 def begin(event: Mapping[str, Any], context: Any) -> str:
