@@ -98,8 +98,7 @@ class Service:
         self.environment = runner.environment
         self.url = self.environment["API_URL"]
         self.s3_url = self.environment["AWS_ENDPOINT_URL_S3"]
-        self.database = psycopg.connect(self.environment["DATABASE_URL"], autocommit=True)
-        self.database.execute("SET statement_timeout = 0")  # the role's limit is for requests
+        self.database = psycopg.connect(self.environment["DATABASE_OWNER_URL"], autocommit=True)  # who may VACUUM
         # For vms.jwts and vms.aws, which sign here as the functions do.
         os.environ |= {**self.environment, "JWT_KEYS": str(self.directory / "jwt-keys.json")}
 

@@ -15,7 +15,19 @@ from vms.paths import object_key
 
 WHOLE = padded(17 * MIB)
 UPLOAD = {
-    *("id", "status", "file_name", "name", "size", "part_size", "part_count", "expires_at", "created_at", "video_id"),
+    *(
+        "id",
+        "corporation_id",
+        "status",
+        "file_name",
+        "name",
+        "size",
+        "part_size",
+        "part_count",
+        "expires_at",
+        "created_at",
+        "video_id",
+    ),
 }
 
 

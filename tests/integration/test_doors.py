@@ -289,7 +289,7 @@ def test_what_the_dashboard_shows_is_counted(
 
 
 def test_the_dashboard_shows_what_is_counted() -> None:
-    shown = set(re.findall(r'MetricName=\\"(\w+)\\"', (EVENTS.parent / "template.yaml").read_text("utf-8")))
+    shown = set(re.findall(r'MetricName=\\"(\w+)\\"', (EVENTS.parent / "ops" / "monitoring.yaml").read_text("utf-8")))
     assert {"Views", "PointsGranted", "BytesStreamed", "LogInFailures", "PlansExpired", "Latency"} <= shown
     assert {"UploadsBegun", "UploadsCompleted", "UploadsRefused", "UploadedBytes"} <= shown
 

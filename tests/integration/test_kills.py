@@ -23,6 +23,7 @@ from tests.e2e.films import put
 from tests.runner import Runner
 from tests.service import Service, Services, forget
 from vms import database, migrations
+from vms.migrations import Login
 
 PROCESSES = Path("/proc")
 pytestmark = [
@@ -128,7 +129,7 @@ def test_a_database_server_killed_under_acknowledged_writes_loses_none(
     directory = tmp_path_factory.mktemp("crashes") / "postgres"
     server = postgres.start(directory)
     try:
-        migrations.apply(server.url, MIGRATIONS)
+        migrations.apply(server.owner_url, MIGRATIONS, app=Login.of(server.url))
         with (
             pytest.MonkeyPatch.context() as patch,
             httpx.Client(base_url="http://localhost", transport=in_process.transport) as http,

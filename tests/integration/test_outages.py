@@ -26,6 +26,8 @@ TABLES = (
     "idempotency_key",
     "stream_lease",
     "upload",
+    "video_progress",
+    "video_poster",
 )
 SECRET = "a row's secret"
 
@@ -55,6 +57,7 @@ def reads(stage: Stage) -> list[tuple[str, int]]:
         (f"/v1/videos/stream/{video}", 200),
         ("/v1/videos?q=video", 200),
         ("/v1/uploads", 200),
+        (f"/v1/videos/{video}/progress", 200),
         (f"/v1/view-logs/{user.id}", 200),
         (f"/v1/view-logs/{user.id}/{video}", 200),
         ("/health", 200),
@@ -92,11 +95,13 @@ def test_a_column_added_under_warm_functions_is_not_noticed(
 
 
 def columns(stage: Stage) -> list[tuple[str, str, str]]:
-    """Each column of text or integer, and the wider or narrower type that it can become."""
+    """Each column of text, integer or numeric, and the wider or narrower type that it can become."""
     rows = stage.own.execute(
-        """SELECT table_name, column_name, CASE data_type WHEN 'text' THEN 'varchar(4000)' ELSE 'bigint' END
+        """SELECT table_name, column_name, CASE data_type WHEN 'text' THEN 'varchar(4000)'
+            WHEN 'integer' THEN 'bigint' ELSE 'numeric(30, 6)' END
         FROM information_schema.columns
-        WHERE table_schema = 'public' AND data_type IN ('text', 'integer') AND table_name <> 'schema_migration'"""
+        WHERE table_schema = 'public' AND data_type IN ('text', 'integer', 'numeric')
+              AND table_name <> 'schema_migration'"""
     ).fetchall()
     return [(row[0], row[1], row[2]) for row in rows]
 
@@ -158,14 +163,14 @@ def test_a_backend_terminated_between_two_requests_is_not_noticed(
 
 def test_too_many_connections_are_503_until_one_is_free(stage: Stage) -> None:
     database.close()
-    stage.own.execute("ALTER ROLE vms CONNECTION LIMIT 0")
+    stage.own.execute("ALTER ROLE vms_app CONNECTION LIMIT 0")
     try:
         for path in ("/v1/auth/me", "/health"):
             answer = stage.company.admin.get(path)
             problem(answer, 503, "unavailable")
             assert int(answer.headers["Retry-After"]) > 0
     finally:
-        stage.own.execute("ALTER ROLE vms CONNECTION LIMIT -1")
+        stage.own.execute("ALTER ROLE vms_app CONNECTION LIMIT -1")
     expect(stage.company.admin.get("/v1/auth/me"), 200)
 
 

@@ -111,8 +111,12 @@ class _Blocks:
 
 
 def _report(size: int, blocks: _Blocks) -> Any:
-    """MediaInfo's report of the file. The process has no environment, so it knows no key and no address."""
-    command = [sys.executable, "-B", film_reader.__file__, str(size), str(BLOCK)]
+    """MediaInfo's report of the file.
+
+    The process has no environment, so it knows no key and no address. -P: this package is no place to import from, it
+    has modules with names of the standard library's.
+    """
+    command = [sys.executable, "-B", "-P", film_reader.__file__, str(size), str(BLOCK)]
     environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(  # noqa: S603 - this interpreter and a file of this package
         command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment

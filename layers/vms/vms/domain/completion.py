@@ -13,7 +13,7 @@ from vms.canonical import name_key
 from vms.database import Row
 from vms.domain import uploads, videos
 from vms.domain.access import CALLER, OWN_CORPORATION, OWN_UPLOAD, OWN_VIDEO, PERMITTED, parameters, permit
-from vms.domain.videos import COLUMNS, Video
+from vms.domain.videos import COLUMNS, MARKED, MARKS, Video
 from vms.errors import FileMissing, NotAVideo, NotFound, Problem, StorageFailed, UploadEnded, UploadIncomplete
 from vms.multipart import Found, Part, PartsRefused
 from vms.paths import object_key
@@ -162,8 +162,8 @@ _MAKE: LiteralString = f"""WITH {CALLER}, target AS (
            %(height)s, %(content_type)s, %(browser_playable)s, %(detail)s
     FROM target, caller WHERE {PERMITTED} RETURNING {COLUMNS}
 ), {_DONE}
-SELECT caller.role AS caller_role, caller.seq AS target, NULL AS old_path, {COLUMNS}
-FROM caller LEFT JOIN made v ON true"""
+SELECT caller.role AS caller_role, caller.seq AS target, NULL AS old_path, {COLUMNS}, {MARKS}
+FROM caller LEFT JOIN made v ON true {MARKED}"""
 # `old` is the upload that the replaced file came by, if it did and no other video has it: then it goes. A file of own
 # means stays. It is not found by its status, which a completion at the same time has just changed.
 _REPLACE: LiteralString = f"""WITH {CALLER}, target AS (
@@ -187,5 +187,5 @@ _REPLACE: LiteralString = f"""WITH {CALLER}, target AS (
                       AND w.file_path = target.old_path AND w.seq <> target.video)
     RETURNING CASE o.status WHEN 'replaced' THEN o.file_path END AS file_path
 )
-SELECT caller.role AS caller_role, caller.seq AS target, old.file_path AS old_path, {COLUMNS}
-FROM caller LEFT JOIN made v ON true LEFT JOIN old ON true"""
+SELECT caller.role AS caller_role, caller.seq AS target, old.file_path AS old_path, {COLUMNS}, {MARKS}
+FROM caller LEFT JOIN made v ON true LEFT JOIN old ON true {MARKED}"""

@@ -51,6 +51,7 @@ class Upload:
     """
 
     id: int
+    corporation_id: int
     status: Status
     file_name: str
     name: str
@@ -86,12 +87,23 @@ def key_of(row: Row) -> str:
     return object_key(row["corporation_id"], row["file_path"])
 
 
-def common(row: Row) -> tuple[int, Status, str, str, int, int, int, datetime, datetime, int | None]:
+def common(row: Row) -> tuple[int, int, Status, str, str, int, int, int, datetime, datetime, int | None]:
     """The fields of `Upload`, in their order."""
     name, size = row["name"] or row["file_name"], row["size"]
     end, made = row["expires_at"], row["created_at"]
     parts = row["part_size"], count_parts(row)
-    return row["seq"], status_of(row), row["file_name"], name, size, *parts, end, made, row["video_id"]
+    return (
+        row["seq"],
+        row["corporation_id"],
+        status_of(row),
+        row["file_name"],
+        name,
+        size,
+        *parts,
+        end,
+        made,
+        row["video_id"],
+    )
 
 
 def _upload(row: Row) -> Upload:
@@ -148,8 +160,9 @@ def _insert(caller: Caller, given: Parameters, *, replaces: bool) -> Upload:
             FROM target, used, caller WHERE {PERMITTED} AND {quotas.FITS}
             RETURNING {_COLUMNS}
         )
-        SELECT caller.role AS caller_role, target.seq AS target, {quotas.COLUMNS}, up.seq, up.video_id, up.name,
-               up.file_name, up.size, up.part_size, up.status, up.expires_at, up.created_at, up.over
+        SELECT caller.role AS caller_role, target.seq AS target, {quotas.COLUMNS}, up.seq, up.corporation_id,
+               up.video_id, up.name, up.file_name, up.size, up.part_size, up.status, up.expires_at, up.created_at,
+               up.over
         FROM caller LEFT JOIN target ON true LEFT JOIN used ON true LEFT JOIN made up ON true""",
         given,
     )

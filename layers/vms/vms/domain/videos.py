@@ -32,12 +32,21 @@ COLUMNS: LiteralString = """v.seq, v.name, v.file_path, v.corporation_id, v.dele
 _FILM = ("size", "duration", "width", "height", "content_type", "browser_playable", "detail")
 
 
+# What a video is to the caller, and whether it has a poster: of video v beside caller, after a page's rows were chosen.
+MARKS: LiteralString = """l.seq IS NOT NULL AS viewed, coalesce(p.position, 0) AS position,
+    p.completed_at IS NOT NULL AS completed, q.etag AS poster"""
+MARKED: LiteralString = """LEFT JOIN video_view_log l ON l.user_id = caller.seq AND l.video_id = v.seq
+    LEFT JOIN video_progress p ON p.user_id = caller.seq AND p.video_id = v.seq
+    LEFT JOIN video_poster q ON q.video_id = v.seq"""
+
+
 @dataclass(frozen=True, slots=True)
 class Video:
     """A video as a guest sees it.
 
-    What is known of its file is null where it came by own means: `size` in bytes, `duration` in seconds, pixels.
-    `detail` names what browsers lack to play it, if they do.
+    `viewed`, `position` (seconds, 0 at the start) and `completed` are the caller's own; `poster` is the ETag of its
+    poster, null where there is none. What is known of its file is null where it came by own means: `size` in bytes,
+    `duration` in seconds, pixels. `detail` names what browsers lack to play it, if they do.
     """
 
     id: int
@@ -53,6 +62,10 @@ class Video:
     content_type: str | None
     browser_playable: bool | None
     detail: str | None
+    viewed: bool
+    position: float
+    completed: bool
+    poster: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +90,12 @@ class Source:
 def video_of(row: Row) -> Video:
     """The video of a row with `COLUMNS`, as its caller sees it."""
     common = (row["seq"], row["name"], row["corporation_id"], row["deleted"], row["created_at"], row["updated_at"])
-    film = {name: row[name] for name in _FILM}
+    given = {name: row[name] for name in _FILM}
+    given |= {name: row[name] for name in ("viewed", "completed", "poster")} | {"position": float(row["position"])}
     return (
-        AdminVideo(*common, **film, file_path=row["file_path"])
+        AdminVideo(*common, **given, file_path=row["file_path"])
         if row["caller_role"] == "admin"
-        else Video(*common, **film)
+        else Video(*common, **given)
     )
 
 
@@ -120,8 +134,8 @@ def _insert(caller: Caller, given: Parameters) -> Video:
             WHERE {PERMITTED} AND {quotas.FITS}
             RETURNING {COLUMNS}
         )
-        SELECT caller.role AS caller_role, target.seq AS target, {quotas.COLUMNS}, {COLUMNS}
-        FROM caller LEFT JOIN target ON true LEFT JOIN used ON true LEFT JOIN made v ON true""",
+        SELECT caller.role AS caller_role, target.seq AS target, {quotas.COLUMNS}, {COLUMNS}, {MARKS}
+        FROM caller LEFT JOIN target ON true LEFT JOIN used ON true LEFT JOIN made v ON true {MARKED}""",
         given,
     )
     row = permit(caller, row)
@@ -157,10 +171,8 @@ def issue_playback(caller: Caller, video_id: int, *, slices: bool) -> tuple[str,
 def _get(caller: Caller, video_id: int) -> Row:
     return read(
         caller,
-        f"""v.seq AS target, caller.epoch, {COLUMNS}, EXISTS (
-            SELECT FROM video_view_log l WHERE l.user_id = caller.seq AND l.video_id = v.seq AND l.point > 0
-        ) AS granted""",
-        f"LEFT JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s",
+        f"v.seq AS target, caller.epoch, {COLUMNS}, {MARKS}, coalesce(l.point, 0) > 0 AS granted",
+        f"LEFT JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s {MARKED}",
         {"video_id": video_id},
     )
 
@@ -179,14 +191,14 @@ def browse(
     """
     rows = read_all(
         replace(caller, who=Who.ADMIN) if deleted else caller,
-        f"""{COLUMNS}, CASE WHEN %(corporation_id)s::bigint IS NULL OR caller.corporation_id = %(corporation_id)s
-                             THEN caller.corporation_id END AS target""",
+        f"""{COLUMNS}, {MARKS}, CASE WHEN caller.corporation_id = coalesce(%(corporation_id)s, caller.corporation_id)
+                                       THEN caller.corporation_id END AS target""",
         f"""LEFT JOIN LATERAL (
             SELECT {COLUMNS} FROM video v WHERE {OWN_DELETED_VIDEO if deleted else OWN_VIDEO} AND v.seq < %(before)s
             AND (%(query)s::text IS NULL
                  OR position(%(query)s IN coalesce(v.name_key, normalize(lower(v.name), NFKC))) > 0)
             ORDER BY v.seq DESC LIMIT %(limit)s
-        ) v ON true ORDER BY v.seq DESC""",
+        ) v ON true {MARKED} ORDER BY v.seq DESC""",
         {**part.parameters, "corporation_id": corporation_id, "query": query and name_key(query)},
     )
     return part.page(rows, video_of)
@@ -241,8 +253,8 @@ def _change(caller: Caller, video_id: int, fields: dict[str, object], *, restori
             FROM target, caller WHERE v.seq = target.seq AND {own} AND {PERMITTED} AND {allowed}
             RETURNING {COLUMNS}
         )
-        SELECT caller.role AS caller_role, target.seq AS target, target.paid, {COLUMNS}
-        FROM caller LEFT JOIN target ON true LEFT JOIN changed v ON true""",
+        SELECT caller.role AS caller_role, target.seq AS target, target.paid, {COLUMNS}, {MARKS}
+        FROM caller LEFT JOIN target ON true LEFT JOIN changed v ON true {MARKED}""",
         {
             **parameters(caller),
             "name": None,
