@@ -207,7 +207,7 @@ def test_a_purged_corporation_is_gone_from_every_table_and_from_the_bucket(place
     folder = f"corporations/{company.id}/"
     answer = operate("purge-corporation", corporation=company.id)
     assert answer["rows"] == {table: rows.total() for table, rows in own.items() if rows}
-    assert (answer["found"], answer["done"], answer["objects"], answer["uploads"]) == (True, True, 5, 1)
+    assert (answer["found"], answer["done"], answer["objects"], answer["uploads"]) == (True, True, 6, 2)
     assert place.rows() == {table: rows - own[table] for table, rows in before.items()}
     assert place.bucket.contents() == {each for each in files if not each[0].startswith(folder)}
     again = operate("purge-corporation", corporation=company.id)
@@ -277,7 +277,7 @@ def test_a_purge_answers_when_its_time_is_over_and_goes_on(place: Place) -> None
             break
         problem(company.admin.get("/v1/auth/me"), 401, "unauthenticated")  # from the first call on
     assert calls > 3
-    assert (total["user"], total["corporation"], total["objects"]) == (3, 1, 5)
+    assert (total["user"], total["corporation"], total["objects"]) == (3, 1, 6)
 
 
 # Ends itself, as a kill -9 does, before the step of this number: a statement, or a call of S3.
