@@ -183,7 +183,7 @@ Cursor = Annotated[
 Deleted = Annotated[bool, Query(description="List the deleted ones instead. For admins: 403 to a guest.")]
 Search = Annotated[
     str | None,
-    AfterValidator(lambda text: text and _text(text)),
+    AfterValidator(lambda text: None if text is None else _text(text)),
     _says(minLength=1, maxLength=255, pattern=TEXT_PATTERN),
     Query(max_length=255, description="Only those with this in their name, in any case."),
 ]
