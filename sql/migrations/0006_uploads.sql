@@ -18,7 +18,7 @@ CREATE TABLE upload (
     created_at     timestamptz NOT NULL DEFAULT now(),
     updated_at     timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX ix_upload_corporation ON upload (corporation_id, seq DESC);
+CREATE INDEX ix_upload_page ON upload (corporation_id, (seq + 0) DESC);
 CREATE INDEX ix_upload_quota ON upload (corporation_id, status) INCLUDE (size, video_id, replaces);
 CREATE INDEX ix_upload_video ON upload (video_id);
 CREATE INDEX ix_upload_open ON upload (expires_at) WHERE status = 'open';
@@ -34,6 +34,10 @@ ALTER TABLE video
     ADD COLUMN content_type text,
     ADD COLUMN browser_playable boolean,
     ADD COLUMN detail text;
+
+-- Lists and searches go through a corporation's own videos, newest first. The expression keeps them to this index: PostgreSQL takes the
+-- primary key, which has the plain order, where it believes that a corporation has many, and then reads through everybody's.
+CREATE INDEX ix_video_page ON video (corporation_id, deleted, (seq + 0) DESC);
 
 -- What a corporation has taken of its quota. VOLATILE, so that its queries see what was committed while the calling statement waited for
 -- the corporation's lock (PostgreSQL manual 36.7): then two callers cannot both take the last place.

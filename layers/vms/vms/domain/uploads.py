@@ -178,8 +178,8 @@ def browse(caller: Caller, part: Slice) -> Page[Upload]:
         caller,
         f"caller.corporation_id AS target, {_COLUMNS}",
         f"""LEFT JOIN LATERAL (
-            SELECT {_COLUMNS} FROM upload up WHERE {OWN_UPLOAD} AND up.seq < %(before)s
-            ORDER BY up.seq DESC LIMIT %(limit)s
+            SELECT {_COLUMNS} FROM upload up WHERE {OWN_UPLOAD} AND (up.seq + 0) < %(before)s
+            ORDER BY (up.seq + 0) DESC LIMIT %(limit)s
         ) up ON true ORDER BY up.seq DESC""",
         part.parameters,
     )

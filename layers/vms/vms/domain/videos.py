@@ -177,27 +177,29 @@ def _get(caller: Caller, video_id: int) -> Row:
     )
 
 
+_NAME_KEY: LiteralString = "coalesce(v.name_key, normalize(lower(v.name), NFKC))"
+
+
 def browse(
     caller: Caller, part: Slice, *, corporation_id: int | None = None, deleted: bool = False, query: str | None = None
 ) -> Page[Video]:
     """A page of the caller's corporation's videos: the live ones, or the deleted ones for an admin.
 
-    With `query`, those that have it in their name, whatever its case and spelling (`vms.canonical.name_key`). The
-    index of the corporation's own videos serves it: what others have costs nothing.
+    With `query`, those that have it in their name, whatever its case and spelling (`vms.canonical.name_key`). Both read
+    an index of the corporation's own videos, `ix_video_page`: what others have costs nothing.
 
     Raises:
         NotFound: `corporation_id` is given and another's.
         Forbidden: `deleted` and the caller is no admin.
     """
+    named: LiteralString = "" if query is None else f"AND position(%(query)s IN {_NAME_KEY}) > 0"
     rows = read_all(
         replace(caller, who=Who.ADMIN) if deleted else caller,
         f"""{COLUMNS}, {MARKS}, CASE WHEN caller.corporation_id = coalesce(%(corporation_id)s, caller.corporation_id)
                                        THEN caller.corporation_id END AS target""",
         f"""LEFT JOIN LATERAL (
-            SELECT {COLUMNS} FROM video v WHERE {OWN_DELETED_VIDEO if deleted else OWN_VIDEO} AND v.seq < %(before)s
-            AND (%(query)s::text IS NULL
-                 OR position(%(query)s IN coalesce(v.name_key, normalize(lower(v.name), NFKC))) > 0)
-            ORDER BY v.seq DESC LIMIT %(limit)s
+            SELECT {COLUMNS} FROM video v WHERE {OWN_DELETED_VIDEO if deleted else OWN_VIDEO}
+            AND (v.seq + 0) < %(before)s {named} ORDER BY (v.seq + 0) DESC LIMIT %(limit)s
         ) v ON true {MARKED} ORDER BY v.seq DESC""",
         {**part.parameters, "corporation_id": corporation_id, "query": query and name_key(query)},
     )
