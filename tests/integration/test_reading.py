@@ -36,11 +36,22 @@ SHOWN = {
         *("seq", "email", "role", "corporation_id", "point", "created_at", "updated_at", "deleted_at", "email_key"),
         "epoch",
     },
-    "video": {"seq", "name", "file_path", "deleted", "corporation_id", "created_at", "updated_at"},
+    "video": {
+        *("seq", "name", "file_path", "deleted", "corporation_id", "created_at", "updated_at", "name_key", "size"),
+        *("duration", "width", "height", "content_type", "browser_playable", "detail"),
+    },
+    "upload": {
+        *("seq", "corporation_id", "video_id", "replaces", "name", "file_name", "file_path", "size", "part_size"),
+        *("s3_upload_id", "status", "leftover", "expires_at", "created_at", "updated_at"),
+    },
     "video_view_log": {"seq", "video_id", "user_id", "point", "created_at"},
     "refresh_token": {
         *("seq", "user_id", "family", "expired_at", "revoked_at", "created_at", "generation", "rotated_at"),
     },
+    "video_progress": {
+        *("user_id", "video_id", "position", "watched", "watched_seconds", "reported_at", "completed_at"),
+    },
+    "video_poster": {"video_id", "content_type", "etag", "content"},
     "stream_lease": {"user_id", "slot", "lease", "expires_at"},
     "login_attempt": {"failures", "ends_at"},
     "idempotency_key": {"expires_at"},
@@ -146,7 +157,7 @@ def test_an_export_has_every_row_of_a_corporation_and_no_secret(
             assert found == wanted
         assert lines[0]["table"] == "corporation"
         assert not {"password", "token"} & {column for line in lines for column in line["row"]}
-        assert catalog.read().wide == {"album"}
+        assert catalog.read().wide == {"album", "video_poster"}
 
 
 def test_an_export_is_refused_for_what_there_is_not(stage: Stage) -> None:
