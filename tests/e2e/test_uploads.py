@@ -148,6 +148,7 @@ def test_a_complete_upload_is_not_aborted(acme: Company) -> None:
     assert acme.guest.get(stream(video["id"])).content == FILM
 
 
+@pytest.mark.transports("over_http")  # in one process there is one request at a time
 def test_any_number_of_completions_at_once_make_one_video(acme: Company) -> None:
     upload = sent(acme.admin, WHOLE)
     with ThreadPoolExecutor(8) as pool:
