@@ -255,6 +255,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.12 
 lock: $(DEV) ## Resolve pyproject.toml's groups into the lock and its two subsets
 	$(COMPILE) pyproject.toml --group dev -o requirements.lock
 	$(COMPILE) pyproject.toml -c requirements.lock -o layers/dependencies/requirements.txt
+	$(COMPILE) --group uploads -c requirements.lock -o functions/uploads/requirements.txt
 	$(COMPILE) pyproject.toml --group local -c requirements.lock -o local/requirements.txt
 	$(COMPILE) --group emulator -o tests/emulator/requirements.txt
 	$(COMPILE) --group document -o tests/document_tools/requirements.txt

@@ -23,6 +23,7 @@ CONFINED_BY: Mapping[str, tuple[str, ...]] = {
     "video_progress": (*_OF_A_USER, *_OF_A_VIDEO),
     "video_poster": _OF_A_VIDEO,
     "refresh_token": _OF_A_USER,
+    "upload": ("OWN_UPLOAD",),
 }
 _KEPT = {"CALLER", "PERMITTED", *(name for names in CONFINED_BY.values() for name in names)}
 _STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b")

@@ -25,6 +25,7 @@ TABLES = (
     "login_attempt",
     "idempotency_key",
     "stream_lease",
+    "upload",
     "video_progress",
     "video_poster",
 )
@@ -54,6 +55,8 @@ def reads(stage: Stage) -> list[tuple[str, int]]:
         (f"/v1/videos/{company}?deleted=true", 200),
         (f"/v1/videos/id/{video}", 200),
         (f"/v1/videos/stream/{video}", 200),
+        ("/v1/videos?q=video", 200),
+        ("/v1/uploads", 200),
         (f"/v1/videos/{video}/progress", 200),
         (f"/v1/view-logs/{user.id}", 200),
         (f"/v1/view-logs/{user.id}/{video}", 200),

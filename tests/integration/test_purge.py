@@ -20,9 +20,12 @@ from psycopg import sql
 from tests import environment as environments
 from tests.acts import Stage, create_database, of_database, staged
 from tests.e2e.clients import PASSWORD, PIXEL, Company, Person, add_member, expect, found_company, problem, unique
+from tests.e2e.films import FILM
+from tests.e2e.senders import begin, film_of, send
 from tests.in_process import context, load
 from tests.service import Services, forget
 from vms.operator import bucket, catalog, purge
+from vms.paths import folder
 
 ROOT = Path(__file__).parents[2]
 type Rows = dict[str, Counter[str]]
@@ -114,6 +117,8 @@ class Place:
         watched = {"position": 3, "watched": [[0, 3]]}
         expect(company.guest.call("PUT", f"/v1/videos/{video}/progress", watched), 200)
         expect(company.admin.call("PUT", f"/v1/videos/{video}/poster", PIXEL), 200)
+        film_of(company.admin, FILM)
+        send(company.admin, begin(company.admin, len(FILM)), FILM)
         own = self.stage.own
         own.execute("INSERT INTO stream_lease VALUES (%s, 1, gen_random_uuid(), now())", (member,))
         album = self.stage.value(
@@ -201,7 +206,7 @@ def test_a_purged_corporation_is_gone_from_every_table_and_from_the_bucket(place
     folder = f"corporations/{company.id}/"
     answer = operate("purge-corporation", corporation=company.id)
     assert answer["rows"] == {table: rows.total() for table, rows in own.items() if rows}
-    assert (answer["found"], answer["done"], answer["objects"], answer["uploads"]) == (True, True, 5, 1)
+    assert (answer["found"], answer["done"], answer["objects"], answer["uploads"]) == (True, True, 6, 2)
     assert place.rows() == {table: rows - own[table] for table, rows in before.items()}
     assert place.bucket.contents() == {each for each in files if not each[0].startswith(folder)}
     again = operate("purge-corporation", corporation=company.id)
@@ -270,7 +275,7 @@ def test_a_purge_answers_when_its_time_is_over_and_goes_on(place: Place) -> None
             break
         problem(company.admin.get("/v1/auth/me"), 401, "unauthenticated")  # from the first call on
     assert calls > 3
-    assert (total["user"], total["corporation"], total["objects"]) == (3, 1, 5)
+    assert (total["user"], total["corporation"], total["objects"]) == (3, 1, 6)
 
 
 # Ends itself, as a kill -9 does, before the step of this number: a statement, or a call of S3.
@@ -440,7 +445,7 @@ def test_a_bucket_that_fails_stops_a_purge_which_the_next_call_ends(
 
 
 def test_a_folder_of_more_than_a_page_is_emptied(place: Place) -> None:
-    prefix = bucket.folder(2**62)
+    prefix = folder(2**62)
     for number in range(1005):
         place.bucket.client.put_object(Bucket=place.bucket.name, Key=f"{prefix}{number}", Body=b"")
     emptied = bucket.empty(prefix, lambda: False)

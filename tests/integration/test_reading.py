@@ -35,7 +35,14 @@ SHOWN = {
         *("seq", "email", "role", "corporation_id", "point", "created_at", "updated_at", "deleted_at", "email_key"),
         "epoch",
     },
-    "video": {"seq", "name", "file_path", "deleted", "corporation_id", "created_at", "updated_at", "duration"},
+    "video": {
+        *("seq", "name", "file_path", "deleted", "corporation_id", "created_at", "updated_at", "name_key", "size"),
+        *("duration", "width", "height", "content_type", "browser_playable", "detail"),
+    },
+    "upload": {
+        *("seq", "corporation_id", "video_id", "replaces", "name", "file_name", "file_path", "size", "part_size"),
+        *("s3_upload_id", "status", "leftover", "expires_at", "created_at", "updated_at"),
+    },
     "video_view_log": {"seq", "video_id", "user_id", "point", "created_at"},
     "refresh_token": {
         *("seq", "user_id", "family", "expired_at", "revoked_at", "created_at", "generation", "rotated_at"),

@@ -1,7 +1,8 @@
 """Logs and metrics: JSON lines with the request's ids, and CloudWatch metrics in the embedded format.
 
 Neither ever holds a token, a password or a query string. The dashboard in ops/monitoring.yaml names the metrics:
-Views, PointsGranted, Completions, BytesStreamed, LogInFailures, PlansExpired, Latency (ms, by route), Faults.
+Views, PointsGranted, Completions, BytesStreamed, UploadsBegun, UploadsCompleted, UploadsRefused, UploadedBytes,
+LogInFailures, PlansExpired, Latency (ms, by route), Faults.
 """
 
 import time
@@ -17,7 +18,7 @@ metrics = Metrics()
 # What each line of metrics says beside them, so that every request of a user is found, and not the refused ones alone.
 _request: dict[str, object] = {}
 
-_UNITS = {"BytesStreamed": MetricUnit.Bytes, "Latency": MetricUnit.Milliseconds}
+_UNITS = {"BytesStreamed": MetricUnit.Bytes, "UploadedBytes": MetricUnit.Bytes, "Latency": MetricUnit.Milliseconds}
 
 
 def begin(event: Mapping[str, Any], context: Any) -> str:
