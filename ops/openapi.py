@@ -43,7 +43,7 @@ WHO = {
     "admin, or self": "For admins of the corporation, and for the user itself.",
 }
 TEXT: dict[str, object] = {"type": "string"}
-BYTES: dict[str, object] = {"type": "string", "contentMediaType": "application/octet-stream", "minLength": 1}
+BYTES: dict[str, object] = {"type": "string", "format": "binary"}
 # The headers of an answer by its status, beside those that every answer has.
 HEADERS: dict[str, dict[str, tuple[str, dict[str, object]]]] = {
     "302": {"Location": ("The URL of the documentation.", TEXT)},
@@ -174,6 +174,8 @@ def _complete(operation: dict[str, Any]) -> None:
     operation.setdefault("security", [] if operation["x-who"] == "anonymous" else [{"bearer": []}])
     if kinds := operation.pop("x-takes", ()):
         operation["requestBody"] = {"required": True, "content": {kind: {"schema": BYTES} for kind in kinds}}
+    for kind in operation.pop("x-also-media", ()):
+        operation["responses"]["200"]["content"][kind] = {"schema": TEXT}
     if operation.get("x-idempotent"):
         _say_idempotent(operation)
     for parameter in operation.get("parameters", ()):

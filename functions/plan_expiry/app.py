@@ -5,7 +5,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from vms.domain import answers, corporations, sessions, streams
+from vms.domain import answers, corporations, rollup, sessions, streams
 from vms.observability import count, logger, metrics
 from vms.settings import settings
 
@@ -15,12 +15,13 @@ settings()  # a missing setting stops the function here
 @logger.inject_lambda_context
 @metrics.log_metrics
 def lambda_handler(_event: Mapping[str, Any], _context: LambdaContext) -> dict[str, int]:
-    """Turn expired PAID corporations FREE, and purge ended sessions, leases and kept answers. Idempotent."""
+    """Turn expired PAID corporations FREE, purge what has ended, and roll up what reports read. Idempotent."""
     done = {
         "plans_expired": corporations.expire_plans(),
         "sessions_purged": sessions.purge(),
         "answers_purged": answers.purge(),
         "leases_purged": streams.purge(),
+        "activity_rolled_up": rollup.roll_up(),
     }
     count("PlansExpired", done["plans_expired"])
     logger.info("plans expired", extra=done)
