@@ -146,7 +146,7 @@ check: $(DEV) $(RUNTIMES) secrets secrets-history audit ## Everything: format, l
 	$(VENV)/bin/mypy
 	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive layers/vms functions local ops
 	git ls-files -z | xargs -0 $(VENV)/bin/codespell
-	$(VENV)/bin/cfn-lint template.yaml
+	$(VENV)/bin/cfn-lint template.yaml ops/monitoring.yaml
 	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(VENV)/bin/sam validate --lint --template template.yaml
 	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
@@ -173,7 +173,7 @@ audit: $(DEV) ## Look for known vulnerabilities in the packages (REQUIRED=1: fai
 
 .PHONY: checkov
 checkov: $(DEV) ## Check the template with checkov, in an environment of its own
-	@$(VENV)/bin/uvx --quiet --from checkov==3.3.30 checkov -f template.yaml
+	@$(VENV)/bin/uvx --quiet --from checkov==3.3.30 checkov -f template.yaml -f ops/monitoring.yaml
 
 ##@ Measure
 
@@ -190,8 +190,8 @@ bench-s3: $(DEV) ## Measure three S3 clients: why the stream signs its own reque
 	@exec $(PYTHON) -m tests.bench.s3_clients
 
 .PHONY: bench-stream
-bench-stream: $(DEV) ## Measure the stream against the S3 server's own speed
-	@exec $(PYTHON) -m tests.bench.stream
+bench-stream: $(DEV) ## Measure the stream against the S3 server's own speed; TLS=1: over HTTPS against HTTP
+	@exec $(PYTHON) -m tests.bench.$(if $(TLS),tls,stream)
 
 ##@ Deploy
 
@@ -228,6 +228,13 @@ hooks: $(DEV) ## Install the git hooks: format, lint, types, spelling and secret
 .PHONY: openapi
 openapi: $(DEV) ## Write functions/service/openapi.json anew from the routes
 	@$(PYTHON) -m ops.openapi
+
+VENDOR_TOOLS := .vendor-tools
+.PHONY: vendor
+vendor: ## Write the console's libraries anew, in functions/console/static/vendor; ops/vendor/package.json pins them
+	@mkdir -p $(VENDOR_TOOLS) && cp ops/vendor/package.json $(VENDOR_TOOLS)/
+	@npm install --prefix $(VENDOR_TOOLS) --silent --no-fund --no-audit --no-package-lock
+	@node ops/vendor/vendor.mjs $(CURDIR)/$(VENDOR_TOOLS) $(CURDIR)/functions/console/static/vendor
 
 .PHONY: licences
 licences: $(DEV) ## Write docs/licences.md anew from the installed packages

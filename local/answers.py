@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from local.gateway import HOP_BY_HOP
 from local.http1 import Headers
 from local.template import Template
 
@@ -15,7 +16,9 @@ from local.template import Template
 DELIMITER = b"\0" * 8
 MAX_PRELUDE_BYTES = 16 * 1024
 STREAM_CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
-_NOT_IN_ANSWER = frozenset({"connection", "date", "keep-alive", "server", "trailer", "transfer-encoding", "upgrade"})
+# Fields that a REST API renames and drops in Lambda's answers ("Amazon API Gateway important notes").
+_RENAMED = {"authorization", "connection", "content-md5", "date", "server", "user-agent", "www-authenticate"}
+_DROPPED = HOP_BY_HOP | {"host", "proxy-authenticate", "via"}
 _VARIABLE = re.compile(r"\$\{context\.([A-Za-z.]+)\}|\$context\.([A-Za-z]+(?:\.[A-Za-z]+)*)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -75,23 +78,25 @@ def _status_and_headers(document: Mapping[str, Any]) -> tuple[int, Headers]:
     single, multi = ({} if document.get(key) is None else document[key] for key in ("headers", "multiValueHeaders"))
     if not isinstance(single, dict) or not isinstance(multi, dict):
         raise MalformedAnswerError("its headers are not an object")
-    headers: Headers = []
     in_multi = {name.lower() for name in multi}
-    for name, values in multi.items():
+    once = {name: [value] for name, value in single.items() if name.lower() not in in_multi}
+    headers: Headers = []
+    for name, values in (multi | once).items():
         if not isinstance(values, list):
             raise MalformedAnswerError(f"its multiValueHeaders.{name} is not a list")
-        headers += [_header(name, value) for value in values if name.lower() not in _NOT_IN_ANSWER]
-    for name, value in single.items():
-        if name.lower() not in _NOT_IN_ANSWER and name.lower() not in in_multi:
-            headers.append(_header(name, value))
+        headers += [pair for value in values for pair in _header(name, value)]
     return code, headers
 
 
-def _header(name: str, value: object) -> tuple[bytes, bytes]:
+def _header(name: str, value: object) -> Headers:
+    """The field as the client gets it. A challenge comes by both names, so that clients of either kind are served."""
     if not _TOKEN.fullmatch(name) or isinstance(value, (dict, list)) or value is None:
         raise MalformedAnswerError(f"its header {name!r} has no proper name or value")
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return name.encode(), text.encode("utf-8", "replace")
+    text = (str(value).lower() if isinstance(value, bool) else str(value)).encode("utf-8", "replace")
+    lowered, names = name.lower(), [name.encode(), b"x-amzn-Remapped-" + name.encode()]
+    if lowered != "www-authenticate":
+        names = names[1:] if lowered in _RENAMED else [] if lowered in _DROPPED else names[:1]
+    return [(each, text) for each in names]
 
 
 # Gateway responses: https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html.

@@ -18,7 +18,7 @@ from local.http1 import Headers
 from local.template import ACCOUNT, Route, Template
 
 # Fields that API Gateway does not pass on to the function.
-_NOT_IN_EVENT = frozenset(
+HOP_BY_HOP = frozenset(
     {"connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 # What is not percent-encoded in a canonical path.
@@ -121,7 +121,7 @@ def _event_headers(request: Request) -> tuple[dict[str, str], dict[str, list[str
     for raw_name, raw_value in request.headers:
         name, value = raw_name.decode("latin-1"), raw_value.decode("utf-8", "replace")
         lowered = name.lower()
-        if lowered in _NOT_IN_EVENT:
+        if lowered in HOP_BY_HOP:
             continue
         if lowered == "x-forwarded-for":
             forwarded = f"{value}, {forwarded}"

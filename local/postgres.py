@@ -19,7 +19,7 @@ from psycopg import sql
 from local.daemon import Daemon, DaemonError, run_detached
 from local.files import secret, write_private
 
-MIN_MAJOR = 14
+MIN_MAJOR = 15
 # Any unprivileged user will do; `nobody` is this number wherever there is one.
 SERVER_UID = 65534
 
@@ -36,13 +36,14 @@ _SETTINGS = {
 
 @dataclass
 class Postgres(Daemon):
-    """A running server. `url` logs in as the owner of the database, `superuser_url` as the server's superuser."""
+    """A running server, by the URL of the functions' user, of the database's owner, and of the server's superuser."""
 
     name = "PostgreSQL"
     port_names = ("postgres",)
     farewells = ((SIGINT, 10.0), (SIGQUIT, 5.0), (SIGKILL, 5.0))
 
     url: str
+    owner_url: str
     superuser_url: str
     directory: Path
     process: "subprocess.Popen[bytes] | None" = None
@@ -53,7 +54,7 @@ class Postgres(Daemon):
         return str(directory / "data")
 
     def answers(self) -> bool:
-        """Whether it is the server of this directory; makes the role and the database if they are not there."""
+        """Whether it is the server of this directory; makes the owner and the database if they are not there."""
         try:
             with psycopg.connect(self.superuser_url, autocommit=True, connect_timeout=3) as connection:
                 shown = connection.execute("SHOW data_directory").fetchone()
@@ -62,6 +63,7 @@ class Postgres(Daemon):
                 if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'vms'").fetchone():
                     password = sql.Literal(secret(self.directory / "owner"))
                     connection.execute(sql.SQL("CREATE ROLE vms LOGIN PASSWORD {}").format(password))
+                connection.execute("ALTER ROLE vms CREATEROLE")  # for vms_app
                 if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'vms'").fetchone():
                     connection.execute("CREATE DATABASE vms OWNER vms")
         except psycopg.OperationalError:
@@ -77,7 +79,7 @@ def start(directory: Path) -> Postgres:
     version = data / "PG_VERSION"
     made_by = int(version.read_text().split(".")[0]) if version.exists() else None
     where = binaries(made_by)
-    owner, superuser = secret(directory / "owner"), secret(directory / "superuser")
+    app, owner, superuser = (secret(directory / name) for name in ("app", "owner", "superuser"))
     if made_by is None:
         _initialise(where, data, superuser)
     elif made_by != (major := _major(where)):
@@ -86,6 +88,7 @@ def start(directory: Path) -> Postgres:
     def connect(ports: dict[str, int]) -> Postgres:
         at = f"127.0.0.1:{ports['postgres']}"
         return Postgres(
+            f"postgresql://vms_app:{app}@{at}/vms?sslmode=disable",
             f"postgresql://vms:{owner}@{at}/vms?sslmode=disable",
             f"postgresql://postgres:{superuser}@{at}/postgres?sslmode=disable",
             directory,

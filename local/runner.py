@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # their libraries take long to import, and are imported besid
 
 ROOT = Path(__file__).resolve().parent.parent
 MIGRATIONS = ROOT / "sql" / "migrations"
+LOCAL_ORIGINS = "http://localhost:*,http://127.0.0.1:*"
 
 
 class RunnerError(Exception):
@@ -95,6 +96,7 @@ class Services:
             "DATABASE_IAM_AUTH": "false",
             "JWT_KEYS": str(self.jwt_keys),
             "MIGRATIONS_DIR": str(MIGRATIONS),
+            "PLAN_CHANGES": os.environ.get("PLAN_CHANGES") or "self",
             "STREAM_MAX_BYTES": "0",
             "STREAM_MODE": "stream",  # as the template's routes
         }
@@ -102,8 +104,8 @@ class Services:
 
     def environment(self) -> dict[str, str]:
         """What any client of the database and of S3 needs."""
-        s3 = {"AWS_ENDPOINT_URL_S3": self.s3.endpoint, "VIDEO_BUCKET": self.s3.bucket}
-        return {"DATABASE_URL": self.postgres.url, **s3, **self.aws()}
+        database = {"DATABASE_URL": self.postgres.url, "DATABASE_OWNER_URL": self.postgres.owner_url}
+        return database | {"AWS_ENDPOINT_URL_S3": self.s3.endpoint, "VIDEO_BUCKET": self.s3.bucket} | self.aws()
 
     def aws(self) -> dict[str, str]:
         """The local S3's region and credentials, by the names of AWS."""
@@ -125,12 +127,13 @@ class Services:
         self.s3 = s3.start(self.directory / "s3")
 
     def _read_template(self) -> None:
-        self.template = load(ROOT / "template.yaml", self.directory)
+        origins = os.environ.get("CORS_ORIGINS", LOCAL_ORIGINS)
+        self.template = load(ROOT / "template.yaml", self.directory, CorsOrigins=origins)
 
     def _migrate(self) -> None:
         from vms import migrations
 
-        for name in migrations.apply(self.postgres.url, MIGRATIONS):
+        for name in migrations.apply(self.postgres.owner_url, MIGRATIONS, app=migrations.Login.of(self.postgres.url)):
             say(f"Applied {name}")
 
 
@@ -146,7 +149,12 @@ def check_settings(host: Mapping[str, str]) -> None:
     """Refuse a broken setting before anything starts. Raises `RunnerError`."""
     from vms import settings
 
-    ours = {"DATABASE_URL": "postgresql://vms@local/vms", "JWT_KEYS": "-", "VIDEO_BUCKET": "-", "STREAM_MODE": "stream"}
+    ours = {
+        "DATABASE_URL": "postgresql://vms_app@local/vms",
+        "JWT_KEYS": "-",
+        "VIDEO_BUCKET": "-",
+        "STREAM_MODE": "stream",
+    }
     try:
         settings.read({**host, **ours})
         settings.read_stream({**host, **ours})
@@ -183,7 +191,7 @@ async def serve(directory: Path, sockets: list[socket.socket], stop: asyncio.Eve
             return 0
         from local import demo  # now: what it imports is what the servers' clients have imported meanwhile
 
-        logins = await asyncio.to_thread(demo.load, services.postgres.url, services.s3)
+        logins = await asyncio.to_thread(demo.load, services.postgres.owner_url, services.s3)
         server = services.server(say, 1 if raw else directory / "log")
         stack.push_async_callback(server.stop)
         await server.listen(sockets)

@@ -43,11 +43,16 @@ WHO = {
     "admin, or self": "For admins of the corporation, and for the user itself.",
 }
 TEXT: dict[str, object] = {"type": "string"}
-BYTES: dict[str, object] = {"type": "string", "format": "binary"}
+# "Amazon API Gateway important notes": the header comes by one of its two names.
+RENAMED = "x-amzn-Remapped-WWW-Authenticate"
+BYTES: dict[str, object] = {"type": "string", "contentMediaType": "application/octet-stream", "minLength": 1}
 # The headers of an answer by its status, beside those that every answer has.
 HEADERS: dict[str, dict[str, tuple[str, dict[str, object]]]] = {
     "302": {"Location": ("The URL of the documentation.", TEXT)},
-    "401": {"WWW-Authenticate": ("`Bearer` (RFC 6750 section 3).", TEXT)},
+    "401": {
+        "WWW-Authenticate": (f"`Bearer` (RFC 6750 section 3). A REST API of AWS renames it to `{RENAMED}`.", TEXT),
+        RENAMED: ("The same, as a REST API of AWS delivers it.", TEXT),
+    },
     "416": {"Content-Range": ("`bytes */SIZE`, SIZE being the file's bytes.", TEXT)},
     "429": {"Retry-After": ("Seconds until the next try is heard.", {"type": "integer", "minimum": 0})},
     "503": {"Retry-After": ("Seconds after which to try again.", {"type": "integer", "minimum": 0})},
@@ -71,6 +76,8 @@ answer. A key belongs to its user; those who have not logged in share one space 
 def load(group: str) -> ModuleType:
     """Import a function's app.py, under a name of its own, with settings that let it start anywhere."""
     os.environ.setdefault("DATABASE_URL", "postgresql://nobody@localhost/none")
+    os.environ.setdefault("DATABASE_OWNER_URL", "postgresql://nobody@localhost/none")
+    os.environ.setdefault("MIGRATIONS_DIR", str(ROOT / "sql" / "migrations"))
     os.environ.setdefault("JWT_KEYS", json.dumps({"current": "none", "none": "-" * 32}))
     os.environ.setdefault("VIDEO_BUCKET", "none")
     os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "vms")
@@ -189,7 +196,7 @@ def _complete(operation: dict[str, Any]) -> None:
         if status in NO_CONTENT:
             answer.pop("content", None)
         for name, (description, schema) in HEADERS.get(status, {}).items():
-            header = {"description": description, "required": True, "schema": schema}
+            header = {"description": description, "required": status != "401", "schema": schema}
             answer.setdefault("headers", {})[name] = header
 
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from local import demo
 from local.files import write_private
-from local.runner import ROOT, RunnerError, Services, locked, until_stopped
+from local.runner import LOCAL_ORIGINS, ROOT, RunnerError, Services, locked, until_stopped
 
 HOST = "host.docker.internal"
 _OWN = str(Path(sys.executable).parent)  # has sam, and the Python that builds the layers
@@ -89,7 +89,7 @@ async def serve(directory: Path, port: int, stop: asyncio.Event) -> int:
     process: asyncio.subprocess.Process | None = None
     try:
         await services.start()
-        await asyncio.to_thread(demo.load, services.postgres.url, services.s3)
+        await asyncio.to_thread(demo.load, services.postgres.owner_url, services.s3)
         settings = directory / "sam.json"
         write_private(settings, json.dumps({"Parameters": await _settings(services, gates)}))
         environment = {**os.environ, **services.aws(), "PATH": os.pathsep.join((_OWN, os.environ["PATH"]))}
@@ -118,15 +118,18 @@ async def serve(directory: Path, port: int, stop: asyncio.Event) -> int:
 
 async def _settings(services: Services, gates: Gates) -> dict[str, str]:
     """What the functions are told, with addresses that a container can reach."""
-    url, endpoint = urlsplit(services.postgres.url), urlsplit(services.s3.endpoint)
-    database = await gates.open(url.port or 5432)
+    app, owner, endpoint = map(urlsplit, (services.postgres.url, services.postgres.owner_url, services.s3.endpoint))
+    database = await gates.open(app.port or 5432)
     return {
-        "DATABASE_URL": url._replace(netloc=f"{url.username}:{url.password}@{database}").geturl(),
+        "DATABASE_URL": app._replace(netloc=f"{app.username}:{app.password}@{database}").geturl(),
+        "DATABASE_OWNER_URL": owner._replace(netloc=f"{owner.username}:{owner.password}@{database}").geturl(),
         "DATABASE_IAM_AUTH": "false",
         "JWT_KEYS": services.jwt_keys.read_text("utf-8"),
         "VIDEO_BUCKET": services.s3.bucket,
         "AWS_ENDPOINT_URL_S3": f"http://{await gates.open(endpoint.port or 80)}",
         "BCRYPT_COST": os.environ.get("BCRYPT_COST", "12"),
+        "PLAN_CHANGES": os.environ.get("PLAN_CHANGES") or "self",
+        "CORS_ORIGINS": os.environ.get("CORS_ORIGINS", LOCAL_ORIGINS),
     }
 
 

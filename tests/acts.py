@@ -4,18 +4,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from tests.conftest import MIGRATIONS
 from tests.e2e.clients import PASSWORD, PIXEL, Company, Person, add_member, expect, found_company, log_in, unique
+from tests.e2e.films import put
 from tests.service import Services, forget
 from vms import database, migrations
-from vms.domain import attempts, corporations, sessions
+from vms.domain import attempts, corporations, rollup, sessions
 from vms.errors import Unavailable
 
 
@@ -54,23 +56,25 @@ def create_database(services: Services, name: str) -> tuple[str, str]:
     """A new database with the whole schema: the functions' URL of it, and the superuser's."""
     with psycopg.connect(services.database.superuser_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER vms").format(sql.Identifier(name)))
-    parts = conninfo_to_dict(services.database.url)
-    url = f"postgresql://{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}/{name}?sslmode=disable"
-    migrations.apply(url, MIGRATIONS)
-    return url, make_conninfo(services.database.superuser_url, dbname=name)
+    migrations.apply(of_database(services.database.owner_url, name), MIGRATIONS)
+    return of_database(services.database.url, name), make_conninfo(services.database.superuser_url, dbname=name)
+
+
+def of_database(url: str, name: str) -> str:
+    """The URL of another database of the same server, for the same user."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
 @contextmanager
 def staged(http: httpx.Client, services: Services, url: str, look: str) -> Iterator[Stage]:
     """The functions of this process use the database at `url`, with a company; `look` is a superuser's connection."""
-    film = f"acts/{unique('film')}.mp4"
-    assert services.storage.request("PUT", film, b"film").status == 200
     with pytest.MonkeyPatch.context() as patch, psycopg.connect(look, autocommit=True) as connection:
         patch.setenv("DATABASE_URL", url)
         forget()
         database.close()
         try:
-            yield Stage(http, found_company(http), connection, film)
+            company = found_company(http)
+            yield Stage(http, company, connection, put(services.storage, company, b"film"))
         finally:
             database.close()
     forget()
@@ -301,7 +305,7 @@ def run_the_schedule(stage: Stage) -> Act:
 
     def call() -> httpx.Response:
         try:
-            done = {"expired": corporations.expire_plans(), "purged": sessions.purge()}
+            done = {"expired": corporations.expire_plans(), "purged": sessions.purge(), "moved": rollup.roll_up()}
             return httpx.Response(200, json=done)
         except Unavailable as unavailable:  # the scheduler counts a failure, and the next run does it
             body = unavailable.body("the schedule's")

@@ -25,12 +25,14 @@ POWERTOOLS = {"POWERTOOLS_SERVICE_NAME": "test", "POWERTOOLS_METRICS_NAMESPACE":
 os.environ |= POWERTOOLS
 
 from local import postgres, s3
+from local.runner import LOCAL_ORIGINS
 from tests.e2e.clients import Company, found_company
 from tests.in_process import InProcess
 from tests.runner import Runner, read_environment
 from tests.service import Service, Services, forget
 from vms import database, migrations
 from vms import storage as objects
+from vms.migrations import Login
 
 ROOT = Path(__file__).parents[1]
 MIGRATIONS = ROOT / "sql" / "migrations"
@@ -77,7 +79,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """A real PostgreSQL and a real S3 server."""
     directory = tmp_path_factory.mktemp("services")
     with postgres.start(directory / "postgres") as database_server, s3.start(directory / "s3") as storage:
-        migrations.apply(database_server.url, MIGRATIONS)
+        migrations.apply(database_server.owner_url, MIGRATIONS, app=Login.of(database_server.url))
         yield Services(database_server, storage)
 
 
@@ -88,6 +90,7 @@ def environment(services: Services) -> Iterator[dict[str, str]]:
     values = {
         **POWERTOOLS,
         "DATABASE_URL": services.database.url,
+        "DATABASE_OWNER_URL": services.database.owner_url,
         "JWT_KEYS": json.dumps({"current": "test", "test": "t" * 40}),
         "VIDEO_BUCKET": storage.bucket,
         "AWS_ENDPOINT_URL_S3": storage.endpoint,
@@ -95,6 +98,8 @@ def environment(services: Services) -> Iterator[dict[str, str]]:
         "AWS_SECRET_ACCESS_KEY": storage.secret_key,
         "AWS_REGION": storage.region,
         "BCRYPT_COST": "4",
+        "PLAN_CHANGES": "self",
+        "CORS_ORIGINS": LOCAL_ORIGINS,
         "MIGRATIONS_DIR": str(MIGRATIONS),
     }
     with pytest.MonkeyPatch.context() as patch:

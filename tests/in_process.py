@@ -18,7 +18,7 @@ import pytest
 from local import gateway, sam
 from local.gateway import Router
 from local.template import REGION, Template
-from vms.responses import Streamed
+from vms.responses import Streamed, joined
 
 ROOT = Path(__file__).parents[1]
 
@@ -90,7 +90,7 @@ class InProcess(httpx.BaseTransport):
         answer = load(group).lambda_handler(asked, context())
         if isinstance(answer, Streamed):
             try:
-                body_bytes = (answer.first or b"") + b"".join(answer.chunks)
+                body_bytes = bytes(answer.first or b"") + joined(answer.chunks)
             finally:
                 answer.close()
             return httpx.Response(answer.status, headers=list(answer.headers), content=body_bytes)

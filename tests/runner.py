@@ -100,7 +100,7 @@ class Runner:
 def template_served(
     directory: Path, log: Path, workers: Mapping[str, str], **settings: str
 ) -> Iterator[dict[str, int]]:
-    """The server of `directory`/template.yaml with nothing around it; yields its `port` and its `invoke_port`.
+    """The server of `directory`/template.yaml with nothing around it; yields `port`, `invoke_port` and `pid`.
 
     The functions get `workers`, and those of `settings` that the template declares.
     """

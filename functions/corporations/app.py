@@ -3,7 +3,7 @@
 from vms.api import Api, Who
 from vms.domain import corporations
 from vms.domain.corporations import Corporation, Plan
-from vms.errors import Conflict, TooManyAttempts
+from vms.errors import Conflict, PlanManaged, TooManyAttempts
 from vms.pages import Page
 from vms.schemas import (
     ABSENT,
@@ -77,10 +77,10 @@ class CorporationChange(
     who=Who.ANONYMOUS,
     summary="Sign up",
     status=201,
-    errors=(Conflict, TooManyAttempts),
+    errors=(Conflict, PlanManaged, TooManyAttempts),
     idempotent=True,
     description="Makes a corporation and its first admin, both or neither. 409 where the name, in any spelling that "
-    "looks the same, or the e-mail address is taken.",
+    "looks the same, or the e-mail address is taken. Where plans are the operator's, PAID is 403 `plan-managed`.",
 )
 def sign_up(body: SignUp) -> Corporation:
     return corporations.sign_up(
@@ -112,8 +112,9 @@ def get_corporation_by_name(corporation: PathText) -> Corporation:
     "/v1/corporations/<corporation>",
     who=Who.ADMIN,
     summary="Change one's own corporation",
-    errors=(Conflict,),
-    description="The variable is the corporation's id.",
+    errors=(Conflict, PlanManaged),
+    description="The variable is the corporation's id. Where plans are the operator's, PAID and any expiry are 403 "
+    "`plan-managed`; FREE gives a plan up.",
 )
 def change_corporation(corporation: PathId, body: CorporationChange) -> Corporation:
     return corporations.change(api.caller, corporation, body.model_dump(exclude_unset=True))

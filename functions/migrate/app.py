@@ -6,16 +6,18 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from vms import custom_resource, migrations
-from vms.database import password_of
+from vms.database import password_for, secret_password
+from vms.migrations import Login
 from vms.observability import logger
-from vms.settings import migrations_directory, settings
+from vms.settings import migration_settings, settings
 
 settings()  # a missing setting stops the function here
+migration_settings()
 
 
 @logger.inject_lambda_context
 def lambda_handler(event: Mapping[str, Any], _context: LambdaContext) -> dict[str, list[str]]:
-    """Apply what has not been applied yet; answers the names. Fails with PostgreSQL's own words.
+    """Apply what has not been applied yet, and let `vms_app` in; answers the names. Fails with PostgreSQL's own words.
 
     Where CloudFormation asks, it gets the answer too, and a failure is its stack's. Deleting the stack's resource
     leaves the schema alone.
@@ -33,6 +35,17 @@ def lambda_handler(event: Mapping[str, Any], _context: LambdaContext) -> dict[st
 
 
 def _apply() -> list[str]:
-    applied = migrations.apply(settings().database_url, migrations_directory(), password=password_of(settings()))
+    wanted = migration_settings()
+    password = password_for(wanted.owner_url, wanted.owner_password_secret, settings())
+    applied = migrations.apply(wanted.owner_url, wanted.directory, password=password, app=_login())
     logger.info("schema is up to date", extra={"applied": applied})
     return applied
+
+
+def _login() -> Login:
+    """How the other functions log in. Behind a proxy, which takes their tokens, it is the proxy that has a password."""
+    config = settings()
+    found = Login.of(config.database_url)
+    if found.password is None and config.database_password_secret:
+        found = Login(secret_password(config.database_password_secret, config))
+    return found if found.password is not None else Login(by_iam=config.database_iam_auth)

@@ -55,7 +55,7 @@ Interval = Annotated[
 
 
 class NewVideo(Body, json_schema_extra={"examples": [{"name": "Colours", "file_path": "demo/colours.mp4"}]}):
-    """A video, and the key of its file in the project's bucket, which need not be there yet."""
+    """A video, and the path of its file in the corporation's folder of the bucket, which need not be there yet."""
 
     name: VideoName
     file_path: FilePath

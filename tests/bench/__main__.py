@@ -58,7 +58,7 @@ class Work:
 def works(service: Service) -> list[Work]:
     """The kinds of request, their data made."""
     corporation, people = service.found("Bench", VIEWERS)
-    service.store("bench/tiny.mp4", 1)
+    service.store(corporation, "bench/tiny.mp4", 1)
     ids = service.videos(corporation, WATCHED, "bench/tiny.mp4")
     service.database.execute("VACUUM ANALYZE")
     admin = people[0]
@@ -208,6 +208,7 @@ def measure_grants(service: Service) -> list[Row]:
 def measure_inits(service: Service) -> list[Row]:
     """Start of the process to its first `next`, from the Init Duration of REPORT lines."""
     corporation, people = service.found("Bench init", 1)
+    service.store(corporation, "bench/tiny.mp4", 1)
     token, video = people[0].token, service.videos(corporation, 1, "bench/tiny.mp4")[0]
     paths = {
         "stream": f"/v1/videos/stream/{video}",

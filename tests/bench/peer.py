@@ -17,6 +17,7 @@ from tests.bench.figures import Sample, number, paired_ratio, spread, table
 from tests.bench.service import REPEATS, SECONDS, Service, request, running
 from tests.e2e.clients import expect, found_company
 from tests.runner import read_environment
+from vms.paths import object_key
 
 CONNECTIONS = 8
 VIDEOS = 100
@@ -45,9 +46,9 @@ def prepare(url: str, environment: Mapping[str, str]) -> Side:
         }
         if "VIDEO_BUCKET" in environment:
             for size, name in ((1024, "range of 1 KiB"), (STREAMED, "stream 64 MiB")):
-                key = f"peer/{size}.mp4"
-                expect_stored(environment, key, size)
-                video = company.video(file_path=key)
+                path = f"peer/{size}.mp4"
+                expect_stored(environment, object_key(company.id, path), size)
+                video = company.video(file_path=path)
                 headers = {"Range": "bytes=0-1023"} if size == 1024 else {}
                 works[name] = [request("GET", f"/v1/videos/stream/{video}", token, **headers)]
         expect(company.admin.get("/v1/auth/me"), 200)

@@ -19,7 +19,7 @@ SIZE = 64 * 1024 * 1024
 CHUNK = 256 * 1024
 REPEATS = 7
 
-type Get = Callable[[], Iterator[bytes]]
+type Get = Callable[[], Iterator[bytes | memoryview]]
 
 
 def _boto3() -> Get:

@@ -23,6 +23,7 @@ from tests.bench import processes
 from tests.bench.figures import Sample, percentile
 from tests.runner import Runner
 from vms import jwts
+from vms.paths import object_key
 
 ROOT = Path(__file__).parents[2]
 # Seconds that each run of a cell takes, how often it is repeated, and how long it is warmed up before.
@@ -97,8 +98,7 @@ class Service:
         self.environment = runner.environment
         self.url = self.environment["API_URL"]
         self.s3_url = self.environment["AWS_ENDPOINT_URL_S3"]
-        self.database = psycopg.connect(self.environment["DATABASE_URL"], autocommit=True)
-        self.database.execute("SET statement_timeout = 0")  # the role's limit is for requests
+        self.database = psycopg.connect(self.environment["DATABASE_OWNER_URL"], autocommit=True)  # who may VACUUM
         # For vms.jwts and vms.aws, which sign here as the functions do.
         os.environ |= {**self.environment, "JWT_KEYS": str(self.directory / "jwt-keys.json")}
 
@@ -180,19 +180,20 @@ class Service:
             Person(seq, email, jwts.issue("access", seq, corporation, has, TOKEN_SECONDS)) for seq, email, has in rows
         ]
 
-    def videos(self, corporation: int, count: int, key: str) -> list[int]:
-        """Add so many videos of one file; returns their ids."""
+    def videos(self, corporation: int, count: int, path: str) -> list[int]:
+        """Add so many videos of one file of the corporation's folder; returns their ids."""
         rows = self.database.execute(
             """INSERT INTO video (name, file_path, corporation_id)
             SELECT 'Video ' || i, %s, %s FROM generate_series(1, %s) AS i RETURNING seq""",
-            (key, corporation, count),
+            (path, corporation, count),
         ).fetchall()
         return [seq for (seq,) in rows]
 
-    def store(self, key: str, size: int) -> None:
-        """Put an object of so many bytes into the bucket."""
+    def store(self, corporation: int, path: str, size: int) -> str:
+        """Put a file of so many bytes into the corporation's folder; returns its key."""
         from local.s3 import S3
 
+        key = object_key(corporation, path)
         environment = self.environment
         storage = S3(
             self.s3_url,
@@ -206,6 +207,7 @@ class Service:
             "PUT", key, os.urandom(1024 * 1024) * (size // 2**20) + os.urandom(size % 2**20)
         ).status
         assert status == 200, f"S3 answered {status}"
+        return key
 
     def value(self, sql: str, *parameters: object) -> int:
         """The one value that a statement returns."""

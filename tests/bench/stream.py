@@ -86,13 +86,13 @@ class Memory:
         return runner, max(grown, default=0.0)
 
 
-def prepare(service: Service, sizes: Sequence[int]) -> tuple[Person, dict[int, int]]:
-    """Store a file of each size; returns who may stream them, and their videos' ids by size."""
+def prepare(service: Service, sizes: Sequence[int]) -> tuple[Person, dict[int, tuple[int, str]]]:
+    """Store a file of each size; returns who may stream them, and by size their videos' ids and their keys."""
     corporation, people = service.found("Bench streams", 1)
-    found: dict[int, int] = {}
+    found: dict[int, tuple[int, str]] = {}
     for size in sizes:
-        service.store(f"bench/{size}.mp4", size * MIB)
-        found[size] = service.videos(corporation, 1, f"bench/{size}.mp4")[0]
+        key = service.store(corporation, f"bench/{size}.mp4", size * MIB)
+        found[size] = service.videos(corporation, 1, f"bench/{size}.mp4")[0], key
     return people[0], found
 
 
@@ -103,13 +103,13 @@ def measure(service: Service, sizes: Sequence[int], connections: Sequence[int]) 
     results: list[Streams] = []
     for count in connections:
         # As many workers as there are connections, each of which has streamed before its memory is taken for idle.
-        smallest = [request("GET", f"/v1/videos/stream/{videos[min(sizes)]}", person.token)]
+        smallest = [request("GET", f"/v1/videos/stream/{videos[min(sizes)][0]}", person.token)]
         service.run(smallest, count, max(2.0, count / 6), cut=True)
-        results += [_streams(service, memory, person, videos[size], size, count) for size in sizes]
+        results += [_streams(service, memory, person, *videos[size], size, count) for size in sizes]
     return results
 
 
-def _streams(service: Service, memory: Memory, person: Person, video: int, size: int, count: int) -> Streams:
+def _streams(service: Service, memory: Memory, person: Person, video: int, key: str, size: int, count: int) -> Streams:
     requests = [request("GET", f"/v1/videos/stream/{video}", person.token)]
     ours: list[Sample] = []
     theirs: list[Sample] = []
@@ -120,7 +120,7 @@ def _streams(service: Service, memory: Memory, person: Person, video: int, size:
         sample = service.run(requests, count, seconds, cut=True)
         grown = memory.growth()
         runner_growth, worker_growth = max(runner_growth, grown[0]), max(worker_growth, grown[1])
-        alone = service.run([signed(service, f"bench/{size}.mp4")], count, seconds, url=service.s3_url, cut=True)
+        alone = service.run([signed(service, key)], count, seconds, url=service.s3_url, cut=True)
         if repeat:
             ours.append(sample)
             theirs.append(alone)

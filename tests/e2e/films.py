@@ -6,9 +6,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from local.s3 import S3
-from tests.e2e.clients import unique
+from tests.e2e.clients import Company, unique
 from tests.environment import of_child
 from tests.service import Service
+from vms.paths import object_key
 
 FILM = (Path(__file__).parents[1] / "data" / "colours.mp4").read_bytes()
 
@@ -32,10 +33,12 @@ def make(path: Path) -> Path:
     return path
 
 
-def put(bucket: S3, body: bytes, key: str | None = None) -> str:
-    key = key or f"tests/{unique('object')}.mp4"
-    assert bucket.request("PUT", quote(key, safe="/-._~"), body, content_type="video/mp4").status == 200
-    return key
+def put(bucket: S3, company: Company, body: bytes, path: str | None = None, kind: str = "video/mp4") -> str:
+    """Store a film in the company's folder; returns its path within."""
+    path = path or f"tests/{unique('object')}.mp4"
+    key = quote(object_key(company.id, path), safe="/-._~")
+    assert bucket.request("PUT", key, body, content_type=kind).status == 200
+    return path
 
 
 def bucket_of(service: Service) -> S3:

@@ -123,7 +123,7 @@ def test_a_browser_plays_a_film_seeks_seven_times_and_reaches_its_end(
     acme: Company, bucket: S3, tmp_path: Path, long_film: bytes, slices: bool
 ) -> None:
     viewer = add_member(acme.admin)
-    video = acme.video(file_path=put(bucket, long_film))
+    video = acme.video(file_path=put(bucket, acme, long_film))
     url = expect(viewer.call("POST", f"/v1/videos/{video}/playback", {"slices": slices}), 200)["url"]
     page = Page(PLAYER.read_text("utf-8").replace("FILM_URL", url))
     seen: list[dict[str, Any]] = []
@@ -146,7 +146,7 @@ def test_a_browser_plays_a_film_seeks_seven_times_and_reaches_its_end(
 
 @needs_browser
 def test_a_playback_url_that_is_opened_as_a_page_plays(acme: Company, bucket: S3, tmp_path: Path) -> None:
-    video = acme.video(file_path=put(bucket, FILM))
+    video = acme.video(file_path=put(bucket, acme, FILM))
     url = expect(acme.guest.call("POST", f"/v1/videos/{video}/playback"), 200)["url"]
     page = Page(PAGE.read_text("utf-8"), opened=url)
     try:

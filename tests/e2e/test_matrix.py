@@ -63,7 +63,7 @@ def case(method: str, path: str, company: Company, target: int) -> Case:
 def operations(who: str | None = None) -> list[tuple[str, str]]:
     """The routes of template.yaml, or those that the OpenAPI document says are for these callers."""
     found = []
-    for method, path in sorted(routes()):
+    for method, path in sorted(route for route in routes() if route[0] != "OPTIONS"):
         declared = DOCUMENT["paths"][path][method.lower()]["x-who"]
         if who is None or declared == who:
             found.append((method, path))
@@ -71,7 +71,16 @@ def operations(who: str | None = None) -> list[tuple[str, str]]:
 
 
 PROTECTED = [*operations("any"), *operations("admin"), *operations("admin, or self")]
-OWN_ONLY = {"/v1/auth/me", "/v1/auth/logout", "/v1/corporations", "/v1/videos", "/v1/users"}
+OWN_ONLY = {
+    "/v1/reports/videos",
+    "/v1/reports/members",
+    "/v1/reports/views",
+    "/v1/auth/me",
+    "/v1/auth/logout",
+    "/v1/corporations",
+    "/v1/videos",
+    "/v1/users",
+}
 
 
 @pytest.fixture(scope="module")

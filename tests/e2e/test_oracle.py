@@ -36,7 +36,7 @@ def test_every_answer_is_the_one_of_the_rfc(
 ) -> None:
     viewer = add_member(acme.admin)
     bodies = [os.urandom(size) for size in SIZES]
-    paths = [f"/v1/videos/stream/{acme.video(file_path=put(bucket, body))}" for body in bodies]
+    paths = [f"/v1/videos/stream/{acme.video(file_path=put(bucket, acme, body))}" for body in bodies]
     objects = []
     for path, body in zip(paths, bodies, strict=True):
         known = viewer.call("HEAD", path).headers

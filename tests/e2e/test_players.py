@@ -48,7 +48,7 @@ def _streams(service: Service) -> None:
 @pytest.fixture(scope="module")
 def download(acme: Company, bucket: S3) -> str:
     """The playback URL of 23 MB."""
-    return playback(acme.guest, acme.video(file_path=put(bucket, DOWNLOAD)))
+    return playback(acme.guest, acme.video(file_path=put(bucket, acme, DOWNLOAD)))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def url(acme: Company, bucket: S3, film: Path) -> str:
     """Its playback URL."""
-    key = put(bucket, film.read_bytes(), f"tests/{film.parent.name}/{film.name}")
+    key = put(bucket, acme, film.read_bytes(), f"tests/{film.parent.name}/{film.name}")
     return playback(acme.guest, acme.video(file_path=key))
 
 

@@ -39,12 +39,12 @@ def here(service: Service) -> None:
 @pytest.fixture(scope="module")
 def long(acme: Company, bucket: S3) -> int:
     """A video that the buffers on the way do not hold."""
-    return acme.video(file_path=put(bucket, LONG))
+    return acme.video(file_path=put(bucket, acme, LONG))
 
 
 @pytest.fixture(scope="module")
 def short(acme: Company, bucket: S3) -> int:
-    return acme.video(file_path=put(bucket, FILM))
+    return acme.video(file_path=put(bucket, acme, FILM))
 
 
 def stream(video: int) -> str:
@@ -123,7 +123,7 @@ def test_a_client_that_stalls_is_cut_and_one_that_reads_slowly_is_not(tmp_path: 
         service = Service(runner.url, runner.environment)
         with httpx.Client(base_url=service.url, timeout=PATIENCE, trust_env=False) as http:
             company = found_company(http)
-            video = company.video(file_path=put(bucket_of(service), LONG))
+            video = company.video(file_path=put(bucket_of(service), company, LONG))
             with ThreadPoolExecutor(1) as pool, asking(service, company.guest, video) as stalled:
                 body = head_of(stalled)[1]
                 # Several limits long. The kernel's buffers on the way grow to 4 MB, and pass on about a third of that

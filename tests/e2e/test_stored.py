@@ -11,6 +11,7 @@ from botocore.session import get_session
 from local.s3 import S3
 from tests.e2e.clients import Company, expect, problem, unique
 from tests.e2e.films import FILM, put
+from vms.paths import object_key
 
 
 def stream(video: int) -> str:
@@ -20,7 +21,7 @@ def stream(video: int) -> str:
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_a_key_is_bytes_and_never_normalised(acme: Company, bucket: S3, form: str) -> None:
     name = unicodedata.normalize("NFC" if form == "NFC" else "NFD", "\u00e9t\u00e9 \ub8e8\uba3c\ub7a9.mp4")
-    key = put(bucket, FILM, f"tests/{unique('key')}/{name}")
+    key = put(bucket, acme, FILM, f"tests/{unique('key')}/{name}")
     video = acme.video(file_path=key)
     assert expect(acme.admin.get(f"/v1/videos/id/{video}"), 200)["file_path"] == key
     assert acme.guest.get(stream(video)).content == FILM
@@ -41,8 +42,7 @@ def test_a_key_is_bytes_and_never_normalised(acme: Company, bucket: S3, form: st
 def test_without_a_stored_type_the_ending_decides_and_audio_and_video_play(
     acme: Company, bucket: S3, ending: str, kind: str
 ) -> None:
-    key = f"tests/{unique('object')}.{ending}"
-    assert bucket.request("PUT", key, FILM, content_type="binary/octet-stream").status == 200
+    key = put(bucket, acme, FILM, f"tests/{unique('object')}.{ending}", "binary/octet-stream")
     headers = acme.guest.get(stream(acme.video(file_path=key))).headers
     assert headers["Content-Type"] == kind
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -51,8 +51,7 @@ def test_without_a_stored_type_the_ending_decides_and_audio_and_video_play(
 
 @pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/pdf"])
 def test_what_is_neither_audio_nor_video_is_a_download_in_a_sandbox(acme: Company, bucket: S3, kind: str) -> None:
-    key = f"tests/{unique('object')}.mp4"
-    assert bucket.request("PUT", key, b"<script>", content_type=kind).status == 200
+    key = put(bucket, acme, b"<script>", kind=kind)
     headers = acme.guest.get(stream(acme.video(file_path=key))).headers
     assert (headers["Content-Type"], headers["Content-Disposition"]) == (kind, "attachment")
     assert headers["Content-Security-Policy"] == "sandbox"
@@ -70,7 +69,7 @@ def test_the_coding_of_the_object_is_passed_on_and_that_of_an_upload_is_not(
         aws_access_key_id=bucket.access_key,
         aws_secret_access_key=bucket.secret_key,
     )
-    client.put_object(Bucket=bucket.bucket, Key=key, Body=body, ContentEncoding=stored)
+    client.put_object(Bucket=bucket.bucket, Key=object_key(acme.id, key), Body=body, ContentEncoding=stored)
     answer = acme.guest.get(stream(acme.video(file_path=key)))
     assert answer.headers.get("Content-Encoding") == told
     assert answer.content == (FILM if told else body)  # the client decodes what it is told to be coded
@@ -79,7 +78,7 @@ def test_the_coding_of_the_object_is_passed_on_and_that_of_an_upload_is_not(
 def test_the_token_in_the_url_decides_whatever_a_proxy_or_a_browser_sends_beside_it(
     acme: Company, http: httpx.Client, bucket: S3
 ) -> None:
-    video = acme.video(file_path=put(bucket, FILM))
+    video = acme.video(file_path=put(bucket, acme, FILM))
     url = httpx.URL(expect(acme.guest.call("POST", f"/v1/videos/{video}/playback"), 200)["url"])
     path = f"{stream(video)}?{url.query.decode()}"
     for header in ("Basic YTpi", "", "Bearer old.and.void", "Bearer"):

@@ -23,7 +23,7 @@ over_http = pytest.mark.transports("over_http")
 
 @pytest.fixture(scope="module")
 def film(acme: Company, bucket: S3) -> int:
-    return acme.video(file_path=put(bucket, FILM))
+    return acme.video(file_path=put(bucket, acme, FILM))
 
 
 def stream(video: int) -> str:
@@ -97,7 +97,7 @@ def test_a_range_outside_of_the_object_is_416_with_its_size(acme: Company, film:
 def long(acme: Company, bucket: S3) -> tuple[int, bytes]:
     """A video of more than a slice, and its bytes."""
     body = os.urandom(7 * MIB)
-    return acme.video(file_path=put(bucket, body)), body
+    return acme.video(file_path=put(bucket, acme, body)), body
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-", f"bytes=-{7 * MIB}"])
@@ -144,7 +144,7 @@ def test_if_range_holds_only_for_the_same_object(acme: Company, film: int) -> No
 
 def test_what_the_client_has_already_is_304_without_a_view(acme: Company, bucket: S3) -> None:
     viewer = add_member(acme.admin)
-    video = acme.video(file_path=put(bucket, FILM))
+    video = acme.video(file_path=put(bucket, acme, FILM))
     known = viewer.call("HEAD", stream(video)).headers
     for condition in (
         {"If-None-Match": known["ETag"]},
@@ -163,7 +163,7 @@ def test_what_the_client_has_already_is_304_without_a_view(acme: Company, bucket
 
 def test_head_has_the_headers_of_get_and_grants_nothing(acme: Company, bucket: S3) -> None:
     viewer = add_member(acme.admin)
-    video = acme.video(file_path=put(bucket, FILM))
+    video = acme.video(file_path=put(bucket, acme, FILM))
     head = viewer.call("HEAD", stream(video))
     assert (head.status_code, head.content, head.headers["Content-Length"]) == (200, b"", str(len(FILM)))
     part = viewer.call("HEAD", stream(video), headers={"Range": "bytes=5-9"})
@@ -177,7 +177,7 @@ def test_head_has_the_headers_of_get_and_grants_nothing(acme: Company, bucket: S
 
 def test_a_stream_leaves_one_view_log_and_ten_points(acme: Company, bucket: S3) -> None:
     viewer = add_member(acme.admin)
-    video = acme.video(file_path=put(bucket, FILM))
+    video = acme.video(file_path=put(bucket, acme, FILM))
     for headers in ({}, {"Range": "bytes=0-9"}, {}):
         assert viewer.get(stream(video), headers=headers).is_success
     assert viewer.me()["point"] == 10
@@ -205,19 +205,17 @@ def test_a_missing_object_is_404_and_grants_nothing(acme: Company) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["a+b c%20d.mp4", "루먼랩/영상 1.mp4", "q?x=1&y#z.mp4", "quote'\"(*)!~.mp4", "deep/er//x.mp4"]
+    "key", ["a+b c%20d.mp4", "루먼랩/영상 1.mp4", "q?x=1&y#z.mp4", "quote'\"(*)!~.mp4", "deep/er/x.mp4"]
 )
 def test_any_legal_key_reaches_s3_right(acme: Company, bucket: S3, key: str) -> None:
     body = key.encode()
-    if "//" in key:
-        pytest.skip("the S3 server of the tests folds empty segments of a key")
-    video = acme.video(file_path=put(bucket, body, f"tests/{unique('k')}/{key}"))
+    video = acme.video(file_path=put(bucket, acme, body, f"tests/{unique('k')}/{key}"))
     answer = acme.guest.get(stream(video))
     assert (answer.status_code, answer.content) == (200, body)
 
 
 def test_an_empty_object(acme: Company, bucket: S3) -> None:
-    video = acme.video(file_path=put(bucket, b""))
+    video = acme.video(file_path=put(bucket, acme, b""))
     answer = acme.guest.get(stream(video))
     assert (answer.status_code, answer.content, answer.headers["Content-Length"]) == (200, b"", "0")
     refused = acme.guest.get(stream(video), headers={"Range": "bytes=0-"})
@@ -237,7 +235,7 @@ def test_strangers_get_nothing(acme: Company, rival: Company, http: httpx.Client
 
 def test_a_playback_url_plays_its_video_for_its_user_alone(acme: Company, http: httpx.Client, bucket: S3) -> None:
     viewer = add_member(acme.admin)
-    video, other = (acme.video(file_path=put(bucket, FILM)) for _ in range(2))
+    video, other = (acme.video(file_path=put(bucket, acme, FILM)) for _ in range(2))
     made = expect(viewer.call("POST", f"/v1/videos/{video}/playback"), 200)
     url = httpx.URL(made["url"])
     path = url.raw_path.decode()
@@ -261,7 +259,7 @@ def test_behind_a_proxy_that_ends_tls_a_playback_url_is_https(acme: Company, fil
 @over_http
 def test_64_concurrent_streams_of_one_video_by_one_user_grant_ten_points_once(acme: Company, bucket: S3) -> None:
     viewer = add_member(acme.admin)
-    video = acme.video(file_path=put(bucket, FILM[:1000]))
+    video = acme.video(file_path=put(bucket, acme, FILM[:1000]))
     with ThreadPoolExecutor(64) as pool:
         answers = list(pool.map(lambda _: viewer.get(stream(video)), range(64)))
     assert [answer.status_code for answer in answers] == [200] * 64
@@ -272,7 +270,7 @@ def test_64_concurrent_streams_of_one_video_by_one_user_grant_ten_points_once(ac
 @over_http
 def test_32_users_by_32_videos_at_once_lose_no_point(http: httpx.Client, bucket: S3) -> None:
     company = found_company(http)
-    key = put(bucket, b"film")
+    key = put(bucket, company, b"film")
     videos = [company.video(file_path=key) for _ in range(32)]
     with ThreadPoolExecutor(8) as pool:
         viewers: list[Person] = list(pool.map(lambda _: add_member(company.admin), range(32)))
@@ -301,7 +299,7 @@ def test_256_mb_pass_through_a_worker_that_grows_by_less_than_16_mib(
         pytest.skip("a service elsewhere: the workers' memory cannot be seen from here")
     block = os.urandom(4 * MIB)
     size = 256 * MIB
-    key = put(bucket, block * 64)
+    key = put(bucket, acme, block * 64)
     video = acme.video(file_path=key)
     assert acme.guest.get(stream(film)).is_success  # the workers have served before
     before = {pid: memory(pid, "VmRSS") for pid in workers(service)}
@@ -325,7 +323,7 @@ def test_a_client_that_leaves_in_the_middle_does_no_harm(
     url = httpx.URL(service.url)
     if url.scheme != "http":
         pytest.skip("this test speaks plain HTTP")
-    video = acme.video(file_path=put(bucket, b"x" * (32 * MIB)))
+    video = acme.video(file_path=put(bucket, acme, b"x" * (32 * MIB)))
     for _ in range(8):
         with socket.create_connection((url.host, url.port or 80)) as client:
             lines = [

@@ -75,14 +75,14 @@ def database_url(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathF
         yield url
         return
     with postgres.start(tmp_path_factory.mktemp("postgres")) as server:
-        yield server.url
+        yield server.owner_url
 
 
 @pytest.fixture
 def other_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A second server, empty."""
     with postgres.start(tmp_path_factory.mktemp("other")) as server:
-        yield server.url
+        yield server.owner_url
 
 
 @pytest.fixture(scope="session")

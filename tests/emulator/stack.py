@@ -18,6 +18,9 @@ from botocore.exceptions import ClientError
 from botocore.session import get_session
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # has no types
 
+from local.intrinsics import Resolver
+from local.runner import LOCAL_ORIGINS
+from local.template import ACCOUNT, REGION
 from ops import deploy as ops_deploy
 
 NAME = "vms-emulator"
@@ -45,7 +48,7 @@ def build(directory: Path) -> None:
 
 
 def database_parameters(url: str) -> dict[str, str]:
-    """How the stack is told of a database: its URL without the password, which is a secret of its own."""
+    """How the stack is told of a database: its owner's URL without the password, which is a secret of its own."""
     parts = urlsplit(url)
     bare = parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", "@")).geturl()
     manager, name = client("secretsmanager"), f"database-{parts.port}"
@@ -62,7 +65,7 @@ def deploy(built: Path, parameters: Mapping[str, str], *, name: str = NAME, ever
     Raises:
         DeployedError: it did not become complete; CloudFormation has rolled back.
     """
-    settings = {"SetsApiGatewayRole": "true", **parameters}
+    settings = {"SetsApiGatewayRole": "true", "CorsOrigins": LOCAL_ORIGINS, **parameters}
     target = ops_deploy.environment("emulator", settings, stack=name)
     path, original, sent = built / "template.yaml", built / "original.yaml", built / "sent.json"
     if not original.exists():
@@ -87,7 +90,7 @@ def emulated(template: Template, parameters: Mapping[str, str], every: str) -> T
     - Parameters become defaults: an emulator may transform SAM without the values that are given.
     - The stream's integration is a plain one, and its function then answers buffered.
     - Binary types with a plain slash; CloudFormation wants it escaped.
-    - No alarms over several metrics.
+    - No nested stack (the dashboard and the alarms that only notify) and no metric filter.
     - The bucket takes plain HTTP, which is all that an emulator on 127.0.0.1 speaks: its policy would refuse the
       function.
     - The least bcrypt cost, for the suite makes hundreds of users.
@@ -95,9 +98,8 @@ def emulated(template: Template, parameters: Mapping[str, str], every: str) -> T
     for name, value in parameters.items():
         template["Parameters"][name]["Default"] = value
     resources = template["Resources"]
-    for logical_id in [name for name, resource in resources.items() if "Metrics" in resource.get("Properties", {})]:
+    for logical_id in ("Monitoring", "FunctionErrors", "VideoBucketPolicy"):
         del resources[logical_id]
-    del resources["VideoBucketPolicy"]
     api = resources["Api"]["Properties"]
     api["BinaryMediaTypes"] = [kind.replace("~1", "/") for kind in api["BinaryMediaTypes"]]
     for resource in resources.values():
@@ -135,7 +137,8 @@ def _add_gateway_responses(api: str, template: Template) -> bool:
         for found in gateway.get_gateway_responses(restApiId=api)["items"]
         if not found.get("defaultResponse")
     }
-    wanted = template["Resources"]["Api"]["Properties"]["GatewayResponses"]
+    declared = template["Resources"]["Api"]["Properties"]["GatewayResponses"]
+    wanted = Resolver(template, REGION, ACCOUNT).value(declared)
     for kind in wanted.keys() - standing:
         headers = wanted[kind]["ResponseParameters"]["Headers"]
         gateway.put_gateway_response(

@@ -1,7 +1,7 @@
 """Serves the template of a directory with nothing around it: `python serve_template.py DIRECTORY`.
 
-Prints its ports; ends with its input. The functions get the settings that they declare from this process's environment,
-and the variables that WORKERS holds as JSON.
+Prints its ports and its process; ends with its input. The functions get the settings that they declare from this
+process's environment, and the variables that WORKERS holds as JSON.
 Their output comes out here, or goes to files in LOGS; HEAD_SECONDS is what a client has for a request's head, and
 SEND_BUFFER the bytes of a client's socket that the system keeps.
 """
@@ -32,7 +32,7 @@ async def main(directory: Path) -> None:
     await server.listen(sockets)
     invoke_port = await server.listen_for_invocations("token")
     server.begin([directory / "functions", directory / "layers"])
-    say(json.dumps({"port": sockets[0].getsockname()[1], "invoke_port": invoke_port}))
+    say(json.dumps({"port": sockets[0].getsockname()[1], "invoke_port": invoke_port, "pid": os.getpid()}))
     await asyncio.to_thread(sys.stdin.read)
     await server.stop()
 

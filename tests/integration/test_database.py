@@ -7,6 +7,7 @@ import httpx
 import psycopg
 import pytest
 
+from tests.acts import of_database
 from tests.e2e.clients import PASSWORD, PIXEL, Company, expect, found_company, problem, unique
 from tests.in_process import context, load
 from tests.service import Services
@@ -189,8 +190,7 @@ def test_expired_sessions_are_forgotten(acme: Company) -> None:
 def test_migrations_are_applied_once_even_by_two_at_the_same_time(services: Services, tmp_path: Path) -> None:
     with psycopg.connect(services.database.superuser_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE twice OWNER vms")
-    url = services.database.url.replace("/vms?", "/twice?") if "?" in services.database.url else ""
-    url = url or services.database.url.rpartition("/")[0] + "/twice"
+    url = of_database(services.database.owner_url, "twice")
     directory = Path(__file__).parents[2] / "sql" / "migrations"
     done: list[list[str]] = []
     threads = [threading.Thread(target=lambda: done.append(migrations.apply(url, directory))) for _ in range(4)]

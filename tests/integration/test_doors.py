@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from tests.e2e.clients import PASSWORD, Company, add_member, expect, problem, unique
+from tests.e2e.films import put
 from tests.in_process import context, fresh, load
 from tests.service import Services, forget
 from vms import database, passwords
@@ -89,9 +90,7 @@ def test_a_function_without_its_migrations_says_so(setting: Callable[[str, str],
 @pytest.fixture
 def film(acme: Company, services: Services) -> tuple[int, bytes]:
     body = bytes(range(256)) * (5 * MIB // 256)
-    key = f"doors/{unique('film')}.webm"
-    assert services.storage.request("PUT", key, body).status == 200
-    return acme.video(file_path=key), body
+    return acme.video(file_path=put(services.storage, acme, body, f"doors/{unique('film')}.webm", kind="")), body
 
 
 def test_where_the_platform_cannot_stream_a_slice_is_one_whole_answer(
@@ -290,7 +289,7 @@ def test_what_the_dashboard_shows_is_counted(
 
 
 def test_the_dashboard_shows_what_is_counted() -> None:
-    shown = set(re.findall(r'MetricName=\\"(\w+)\\"', (EVENTS.parent / "template.yaml").read_text("utf-8")))
+    shown = set(re.findall(r'MetricName=\\"(\w+)\\"', (EVENTS.parent / "ops" / "monitoring.yaml").read_text("utf-8")))
     assert {"Views", "PointsGranted", "BytesStreamed", "LogInFailures", "PlansExpired", "Latency"} <= shown
 
 

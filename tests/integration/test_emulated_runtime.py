@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.clients import Company, Person, add_member, unique
+from tests.e2e.clients import Company, Person, add_member
+from tests.e2e.films import put
 from tests.environment import of_child
 from tests.in_process import event
 from tests.runner import free_port, stop
@@ -89,9 +90,7 @@ def viewer(acme: Company) -> Person:
 
 
 def video(acme: Company, services: Services, body: bytes) -> int:
-    key = f"emulated/{unique('film')}.mp4"
-    assert services.storage.request("PUT", key, body).status == 200
-    return acme.video(file_path=key)
+    return acme.video(file_path=put(services.storage, acme, body))
 
 
 def ask(port: int, viewer: Person, video_id: int, method: str = "GET", **headers: str) -> tuple[dict[str, Any], bytes]:

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from tests.e2e.clients import PASSWORD, Company, Person, add_member, expect, found_company, log_in, problem, unique
+from tests.e2e.films import put
 from tests.service import Services, forget
 from vms import aws, database, jwts, keys, passwords
 from vms.domain import corporations
@@ -38,10 +39,8 @@ def setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], No
 
 
 @pytest.fixture
-def film(services: Services) -> str:
-    key = f"identity/{unique('film')}.mp4"
-    assert services.storage.request("PUT", key, b"film").status == 200
-    return key
+def film(acme: Company, services: Services) -> str:
+    return put(services.storage, acme, b"film")
 
 
 # Spellings.

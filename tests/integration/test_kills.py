@@ -18,10 +18,12 @@ import pytest
 from local import postgres
 from local.s3 import S3
 from tests.conftest import MIGRATIONS
-from tests.e2e.clients import PASSWORD, Person, add_member, expect, found_company, log_in, unique
+from tests.e2e.clients import PASSWORD, Person, add_member, expect, found_company, log_in
+from tests.e2e.films import put
 from tests.runner import Runner
 from tests.service import Service, Services, forget
 from vms import database, migrations
+from vms.migrations import Login
 
 PROCESSES = Path("/proc")
 pytestmark = [
@@ -90,10 +92,10 @@ def test_workers_killed_under_load_lose_and_double_no_points(tmp_path: Path) -> 
             found["VIDEO_BUCKET"],
             Path(),
         )
-        assert bucket.request("PUT", "film.mp4", b"film" * 1000, content_type="video/mp4").status == 200
         company = found_company(http)
+        film = put(bucket, company, b"film" * 1000)
         viewers = [add_member(company.admin) for _ in range(USERS)]
-        videos = [company.video(file_path="film.mp4") for _ in range(VIDEOS)]
+        videos = [company.video(file_path=film) for _ in range(VIDEOS)]
         pairs = [(viewer, video) for video in videos for viewer in viewers]
         load = Viewers(runner)
         with ThreadPoolExecutor(8) as pool:
@@ -125,11 +127,9 @@ def test_a_database_server_killed_under_acknowledged_writes_loses_none(
     in_process: Service, services: Services, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     directory = tmp_path_factory.mktemp("crashes") / "postgres"
-    film = f"kills/{unique('film')}.mp4"
-    assert services.storage.request("PUT", film, b"film").status == 200
     server = postgres.start(directory)
     try:
-        migrations.apply(server.url, MIGRATIONS)
+        migrations.apply(server.owner_url, MIGRATIONS, app=Login.of(server.url))
         with (
             pytest.MonkeyPatch.context() as patch,
             httpx.Client(base_url="http://localhost", transport=in_process.transport) as http,
@@ -138,6 +138,7 @@ def test_a_database_server_killed_under_acknowledged_writes_loses_none(
             forget()
             database.close()
             company = found_company(http)
+            film = put(services.storage, company, b"film")
             videos: set[int] = set()
             refused = 0
             for _ in range(CRASHES):

@@ -86,7 +86,7 @@ def test_only_a_large_stream_writes_and_what_is_small_is_read_only(
     acme: Company, services: Services, viewer: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = bytes(7 * MIB)
-    path = f"/v1/videos/stream/{acme.video(file_path=put(services.storage, body))}"
+    path = f"/v1/videos/stream/{acme.video(file_path=put(services.storage, acme, body))}"
     assert viewer.get(path, headers={"Range": "bytes=0-9"}).status_code == 206  # grants the points
     database.connection().execute("SET default_transaction_read_only = on")
     try:
@@ -105,7 +105,7 @@ def test_only_a_large_stream_writes_and_what_is_small_is_read_only(
 
 
 def test_a_stream_above_the_cap_is_429_and_grants_nothing(acme: Company, services: Services, viewer: Person) -> None:
-    path = f"/v1/videos/stream/{acme.video(file_path=put(services.storage, bytes(7 * MIB)))}"
+    path = f"/v1/videos/stream/{acme.video(file_path=put(services.storage, acme, bytes(7 * MIB)))}"
     leases = [streams.acquire(caller_of(viewer), 16, 60) for _ in range(16)]
     assert int(viewer.get(path).headers["Retry-After"]) > 0
     problem(viewer.get(path), 429, "too-many-streams")

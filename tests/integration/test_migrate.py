@@ -13,6 +13,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from local import postgres
+from tests.acts import of_database
 from tests.in_process import context, load
 from tests.service import Services, forget
 from vms import custom_resource
@@ -50,7 +51,7 @@ def answers() -> Iterator[tuple[str, list[tuple[str | None, dict[str, Any]]]]]:
 @pytest.fixture
 def empty_database(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     url = _made(services.database)
-    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("DATABASE_OWNER_URL", url)
     forget()
     yield url
     forget()
@@ -60,9 +61,7 @@ def _made(server: postgres.Postgres) -> str:
     name = f"migrate_{uuid.uuid4().hex}"
     with psycopg.connect(server.superuser_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" OWNER vms')
-    parts = server.url.rsplit("/", 1)
-    query = parts[1].partition("?")[2]
-    return f"{parts[0]}/{name}" + (f"?{query}" if query else "")
+    return of_database(server.owner_url, name)
 
 
 def _event(url: str, kind: str, **more: str) -> dict[str, str]:

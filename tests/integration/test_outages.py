@@ -27,6 +27,9 @@ TABLES = (
     "stream_lease",
     "video_progress",
     "video_poster",
+    "activity",
+    "activity_total",
+    "viewer_presence",
 )
 SECRET = "a row's secret"
 
@@ -57,6 +60,7 @@ def reads(stage: Stage) -> list[tuple[str, int]]:
         (f"/v1/videos/{video}/progress", 200),
         (f"/v1/view-logs/{user.id}", 200),
         (f"/v1/view-logs/{user.id}/{video}", 200),
+        *((f"/v1/reports/{report}", 200) for report in ("videos", "members", "views")),
         ("/health", 200),
     ]
 
@@ -160,14 +164,14 @@ def test_a_backend_terminated_between_two_requests_is_not_noticed(
 
 def test_too_many_connections_are_503_until_one_is_free(stage: Stage) -> None:
     database.close()
-    stage.own.execute("ALTER ROLE vms CONNECTION LIMIT 0")
+    stage.own.execute("ALTER ROLE vms_app CONNECTION LIMIT 0")
     try:
         for path in ("/v1/auth/me", "/health"):
             answer = stage.company.admin.get(path)
             problem(answer, 503, "unavailable")
             assert int(answer.headers["Retry-After"]) > 0
     finally:
-        stage.own.execute("ALTER ROLE vms CONNECTION LIMIT -1")
+        stage.own.execute("ALTER ROLE vms_app CONNECTION LIMIT -1")
     expect(stage.company.admin.get("/v1/auth/me"), 200)
 
 

@@ -14,6 +14,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.e2e.clients import PASSWORD, Company, Person, add_member, expect, found_company, log_in, problem, unique
+from tests.e2e.films import put
 from tests.service import Service, Services
 from vms import database
 
@@ -255,9 +256,7 @@ def test_a_locked_user_is_503_within_the_lock_timeout_and_all_others_are_answere
     acme: Company, other: Connection, services: Services
 ) -> None:
     held, free = add_member(acme.admin), add_member(acme.admin)
-    key = f"races/{unique('film')}.mp4"
-    assert services.storage.request("PUT", key, b"film").status == 200
-    video = acme.video(file_path=key)
+    video = acme.video(file_path=put(services.storage, acme, b"film"))
     row = database.fetch_one("SHOW lock_timeout", {})
     assert row == {"lock_timeout": "2s"}
     other.execute(USER, (held.id,))

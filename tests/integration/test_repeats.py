@@ -5,7 +5,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.e2e.clients import Company, add_member, unique
+from tests.e2e.clients import Company, add_member
+from tests.e2e.films import put
 from tests.service import Services
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -19,9 +20,8 @@ def test_a_repeated_stream_request_is_one_round_trip_and_writes_nothing(
 ) -> None:
     """By the position of the write-ahead log. The server may write on its own (a checkpoint, an autovacuum), so one of
     a few rounds must write nothing."""
-    key, body = f"repeats/{unique('film')}.mp4", bytes(range(256))
-    assert services.storage.request("PUT", key, body).status == 200
-    viewer, video = add_member(acme.admin), acme.video(file_path=key)
+    body = bytes(range(256))
+    viewer, video = add_member(acme.admin), acme.video(file_path=put(services.storage, acme, body))
     path = f"/v1/videos/stream/{video}"
     assert viewer.get(path).content == body
     assert viewer.me()["point"] == 10

@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 import httpx
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests.acts import Stage, create_database, staged
 from tests.e2e.clients import Company, expect, found_company
+from tests.e2e.films import put
 from tests.in_process import context, load
 from tests.service import Services
 from vms import database
@@ -182,16 +184,16 @@ def test_videos_and_members_are_those_of_the_raw_rows(history: Any, zone: str, d
     ]
 
 
-def test_what_the_api_does_is_reported_at_once_and_after_the_schedule(stage: Stage) -> None:
+def test_what_the_api_does_is_reported_at_once_and_after_the_schedule(stage: Stage, services: Services) -> None:
     company = found_company(stage.http)
-    video = company.video(file_path=stage.film)
+    video = company.video(file_path=put(services.storage, company, b"film"))
     expect(company.guest.call("POST", "/v1/view-logs", {"video_id": video}), 201)
     rollup.roll_up()
     assert company.guest.get(f"/v1/videos/stream/{video}").status_code == 200  # the points come later than the view
-    expect(company.guest.call("PUT", f"/v1/videos/{video}/progress", {"position": 9, "watched": [[0, 18]]}), 200)
+    expect(company.guest.call("PUT", f"/v1/videos/{video}/progress", {"position": 9, "watched": [[0, 27]]}), 200)
     for _ in range(2):
         (row,) = expect(company.admin.get("/v1/reports/videos"), 200)["items"]
-        assert (row["viewers"], row["points"], row["completions"], row["watched_hours"]) == (1, 10, 0, 0.01)  # 18 s
+        assert (row["viewers"], row["points"], row["completions"], row["watched_hours"]) == (1, 10, 0, 0.01)  # 27 s
         guest, admin = expect(company.admin.get("/v1/reports/members"), 200)["items"]
         assert (guest["user_id"], guest["videos_viewed"], guest["points"]) == (company.guest.id, 1, 10)
         assert (admin["user_id"], admin["videos_viewed"], admin["points"]) == (company.admin.id, 0, 0)
@@ -217,8 +219,8 @@ def test_a_roll_up_that_crashes_moves_nothing(stage: Stage, monkeypatch: pytest.
     before = stage.value("SELECT count(*) FROM activity")
     fetch_one = database.fetch_one
 
-    def crash(sql: Any, given: Any) -> Any:
-        found = fetch_one(sql, given)
+    def crash(statement: Any, given: Any) -> Any:
+        found = fetch_one(statement, given)
         if given:
             raise SystemExit  # after the statement, before the COMMIT
         return found
@@ -229,6 +231,27 @@ def test_a_roll_up_that_crashes_moves_nothing(stage: Stage, monkeypatch: pytest.
             rollup.roll_up()
     assert stage.value("SELECT count(*) FROM activity") == before
     assert rollup.roll_up() == before
+
+
+def test_what_is_deleted_for_good_leaves_nothing_behind(stage: Stage) -> None:
+    company = found_company(stage.http)
+    video = company.video()
+    for who in (company.guest, company.admin):
+        expect(who.call("POST", "/v1/view-logs", {"video_id": video}), 201)
+        rollup.roll_up()
+    ids = [company.guest.id, company.admin.id]
+    left = """SELECT (SELECT count(*) FROM activity WHERE user_id = ANY(%s))
+        + (SELECT count(*) FROM viewer_presence WHERE user_id = ANY(%s))
+        + (SELECT count(*) FROM activity_total WHERE kind = 'user' AND subject = ANY(%s)
+           OR kind = 'video' AND subject = %s OR kind IN ('corporation', 'day', 'week') AND subject = %s)"""
+    assert stage.value(left, ids, ids, ids, video, company.id) > 7
+    expect(company.guest.call("PUT", f"/v1/videos/{video}/progress", {"position": 9, "watched": [[0, 27]]}), 200)
+    for table in ("video_view_log", "video_progress", "refresh_token"):
+        stage.own.execute(sql.SQL("DELETE FROM {} WHERE user_id = ANY(%s)").format(sql.Identifier(table)), (ids,))
+    stage.own.execute("DELETE FROM video WHERE seq = %s", (video,))
+    stage.own.execute('DELETE FROM "user" WHERE seq = ANY(%s)', (ids,))
+    stage.own.execute("DELETE FROM corporation WHERE seq = %s", (company.id,))
+    assert stage.value(left, ids, ids, ids, video, company.id) == 0
 
 
 REPORTS = (
@@ -256,15 +279,15 @@ def buffers(history: History, path: str) -> int:
     sent: list[tuple[Any, Any]] = []
     fetch_all = database.fetch_all
 
-    def record(sql: Any, given: Any) -> Any:
-        sent.append((sql, given))
-        return fetch_all(sql, given)
+    def record(statement: Any, given: Any) -> Any:
+        sent.append((statement, given))
+        return fetch_all(statement, given)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "fetch_all", record)
         expect(history.company.admin.get(f"/v1/reports/{path}"), 200)
-    ((sql, given),) = sent
-    row = history.stage.own.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", given).fetchone()
+    ((statement, given),) = sent
+    row = history.stage.own.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", given).fetchone()
     assert row is not None
     plan = row[0] if isinstance(row[0], list) else json.loads(row[0])
     return int(plan[0]["Plan"]["Shared Hit Blocks"]) + int(plan[0]["Plan"]["Shared Read Blocks"])

@@ -171,7 +171,10 @@ def test_the_shells_variables_for_other_programs_are_not_seen_and_a_closed_termi
 
 
 def test_what_is_acknowledged_outlives_a_kill_of_the_postgres_server(tmp_path: Path) -> None:
-    with postgres.start(tmp_path / "postgres") as server, psycopg.connect(server.url, autocommit=True) as connection:
+    with (
+        postgres.start(tmp_path / "postgres") as server,
+        psycopg.connect(server.owner_url, autocommit=True) as connection,
+    ):
         for name in ("synchronous_commit", "fsync", "full_page_writes"):
             assert connection.execute(f"SHOW {name}".encode()).fetchone() == ("on",)
         connection.execute("CREATE TABLE acknowledged (number int)")
@@ -182,7 +185,7 @@ def test_what_is_acknowledged_outlives_a_kill_of_the_postgres_server(tmp_path: P
         for pid in (server.process.pid, *map(int, children)):  # the writer of the log too, before its next round
             os.kill(pid, signal.SIGKILL)
         server.process.wait()
-    with postgres.start(tmp_path / "postgres") as again, psycopg.connect(again.url) as connection:
+    with postgres.start(tmp_path / "postgres") as again, psycopg.connect(again.owner_url) as connection:
         assert connection.execute("SELECT count(*) FROM acknowledged").fetchone() == (200,)
 
 

@@ -21,6 +21,7 @@ HOSTILE = {
     "AWS_SECRET_ACCESS_KEY": "shell",
     "BCRYPT_COST": "abc",
     "DATABASE_IAM_AUTH": "true",
+    "DATABASE_OWNER_URL": "postgresql://127.0.0.1:9/nowhere",
     "DATABASE_URL": "postgresql://127.0.0.1:9/nowhere",
     "HTTPS_PROXY": NOWHERE,
     "JWT_KEYS": "/nowhere",

@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.e2e.clients import Company, Person, add_member, expect, problem, unique
+from tests.e2e.clients import Company, Person, add_member, expect, problem
+from tests.e2e.films import put
 from tests.fault_proxy import Fault, FaultProxy, refusal
 from tests.runner import template_served
 from tests.service import Service, Services, forget
 from vms import storage
+from vms.paths import object_key
 
 pytestmark = [pytest.mark.usefixtures("environment"), pytest.mark.transports("over_http", "in_process")]
 
@@ -43,15 +45,18 @@ def viewer(acme: Company) -> Person:
 
 
 @pytest.fixture
-def key(services: Services) -> str:
-    name = f"faults/{unique('object')}.mp4"
-    assert services.storage.request("PUT", name, BODY).status == 200
-    return name
+def path(acme: Company, services: Services) -> str:
+    return put(services.storage, acme, BODY, kind="")
 
 
 @pytest.fixture
-def video(acme: Company, key: str) -> int:
-    return acme.video(file_path=key)
+def key(acme: Company, path: str) -> str:
+    return object_key(acme.id, path)
+
+
+@pytest.fixture
+def video(acme: Company, path: str) -> int:
+    return acme.video(file_path=path)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.e2e.clients import Company, found_company
 from tests.runner import Runner
 from tests.soak.callers import Caller, Clock, Film, Record, SlowReader, pause
 from tests.soak.samples import CONNECTIONS, Figure, Sampler, figures, sample
+from vms.paths import object_key
 
 COMPANIES, CALLERS, SLOW_READERS = 2, 4, 2
 SMALL, LARGE = 64 * 1024, 8 * 1024 * 1024
@@ -52,8 +54,8 @@ def soak(seconds: float, directory: Path) -> Outcome:
         httpx.Client(base_url=runner.url, timeout=60, trust_env=False) as http,
     ):
         record, stop = Record(), threading.Event()
-        films = _film(runner, "soak/small.mp4", SMALL), _film(runner, "soak/large.mp4", LARGE)
         companies = [found_company(http) for _ in range(COMPANIES)]
+        films = _film(runner, companies, "soak/small.mp4", SMALL), _film(runner, companies, "soak/large.mp4", LARGE)
         threads: list[threading.Thread] = [
             (Caller if number < CALLERS else SlowReader)(companies[number % COMPANIES], films, record, stop, number)
             for number in range(CALLERS + SLOW_READERS)
@@ -107,7 +109,7 @@ def _sample(runner: Runner, database: psycopg.Connection) -> dict[tuple[str, str
     return {**sample(groups), ("PostgreSQL", CONNECTIONS): float(row[0])}
 
 
-def _film(runner: Runner, key: str, size: int) -> Film:
+def _film(runner: Runner, companies: Sequence[Company], path: str, size: int) -> Film:
     from local.s3 import S3
 
     said, content = runner.environment, os.urandom(size)
@@ -119,9 +121,10 @@ def _film(runner: Runner, key: str, size: int) -> Film:
         said["VIDEO_BUCKET"],
         runner.directory,
     )
-    status = storage.request("PUT", key, content).status
-    assert status == 200, f"S3 answered {status}"
-    return Film(key, size, hashlib.sha256(content).hexdigest())
+    for company in companies:
+        status = storage.request("PUT", object_key(company.id, path), content).status
+        assert status == 200, f"S3 answered {status}"
+    return Film(path, size, hashlib.sha256(content).hexdigest())
 
 
 def _invoke(runner: Runner) -> None:

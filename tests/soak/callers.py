@@ -19,9 +19,9 @@ CHUNK = 64 * 1024
 
 @dataclass(frozen=True)
 class Film:
-    """An object in the bucket."""
+    """A file in the folder of each company."""
 
-    key: str
+    path: str
     size: int
     digest: str
 
@@ -104,7 +104,7 @@ class Caller(threading.Thread):
     # Videos.
 
     def _new_video(self, film: Film) -> int:
-        body = {"name": unique("soak"), "file_path": film.key}
+        body = {"name": unique("soak"), "file_path": film.path}
         return int(expect(self.me.call("POST", "/v1/videos", body), 201)["id"])
 
     def list(self) -> None:

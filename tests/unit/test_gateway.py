@@ -183,6 +183,25 @@ def test_a_proxy_response_becomes_status_headers_and_body() -> None:
     ]
 
 
+def test_fields_are_dropped_and_renamed_as_by_a_rest_api() -> None:
+    dropped = {"Host", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Via", "Proxy-Authenticate"}
+    renamed = {"Authorization", "Connection", "Content-MD5", "Date", "Server", "User-Agent"}
+    kept = {"Content-Length", "Content-Encoding", "Content-Type", "ETag", "Age", "X-Own"}
+    document = {"statusCode": 200, "headers": dict.fromkeys(sorted(dropped | renamed | kept), "x")}
+    text = json.dumps(document).encode()
+    for headers in (answers.answer(text)[1], answers.prelude(text)[1]):
+        assert {name.decode() for name, _ in headers} == {f"x-amzn-Remapped-{name}" for name in renamed} | kept
+
+
+def test_a_challenge_comes_by_its_own_name_and_by_that_of_a_rest_api() -> None:
+    headers = answers.prelude(b'{"statusCode": 401, "multiValueHeaders": {"WWW-Authenticate": ["Bearer", "Basic"]}}')[1]
+    assert headers == [
+        (name, value)
+        for value in (b"Bearer", b"Basic")
+        for name in (b"WWW-Authenticate", b"x-amzn-Remapped-WWW-Authenticate")
+    ]
+
+
 @pytest.mark.parametrize(
     "document",
     [

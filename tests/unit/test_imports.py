@@ -35,6 +35,7 @@ def imported(function: str) -> set[str]:
     environment = of_child(
         PYTHONPATH=str(ROOT / "functions" / function),
         DATABASE_URL="postgresql://nobody@localhost/none",
+        DATABASE_OWNER_URL="postgresql://nobody@localhost/none",
         JWT_KEYS=json.dumps({"current": "none", "none": "-" * 32}),
         VIDEO_BUCKET="none",
         MIGRATIONS_DIR=str(ROOT / "sql" / "migrations"),

@@ -15,6 +15,7 @@ GOOD_STREAM = {"VIDEO_BUCKET": "videos"}
 def test_what_is_not_set_has_the_documented_default() -> None:
     found = read(GOOD)
     assert (found.bcrypt_cost, found.access_token_seconds, found.refresh_token_seconds) == (12, 900, 28 * 86_400)
+    assert found.plans_are_managed  # what nobody has decided, no admin may do
     assert (found.playback_token_seconds, found.login_attempts, found.login_window_seconds) == (14_400, 10, 900)
 
 
@@ -29,6 +30,7 @@ def test_what_is_not_set_has_the_documented_default() -> None:
         ({"BCRYPT_COST": "3"}, "BCRYPT_COST"),
         ({"ACCESS_TOKEN_SECONDS": "-1"}, "ACCESS_TOKEN_SECONDS"),
         ({"DATABASE_IAM_AUTH": "yes"}, "DATABASE_IAM_AUTH"),
+        ({"PLAN_CHANGES": "nobody"}, "PLAN_CHANGES"),
     ],
 )
 def test_a_missing_or_broken_setting_is_named_in_one_line(change: dict[str, str], name: str) -> None:
@@ -51,6 +53,30 @@ def test_a_missing_or_broken_setting_is_named_in_one_line(change: dict[str, str]
 def test_a_broken_stream_setting_is_named_too(change: dict[str, str], name: str) -> None:
     with pytest.raises(SettingError, match=name):
         read_stream({**GOOD_STREAM, **change})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("*", "null", "a.example", "https://*.example", "https://*", "https://a.example:*", "http://localhost:**"),
+        *("https://a.example/", "https://a.example/x", "https://A.example", "HTTPS://a.example", "ftp://a.example"),
+        *("https://a.example:443", "http://a.example:80", "https://a.example:99999", "https://a.example:", "https://"),
+        *("https://a.example,", ",", "https://a.example;https://b.example", "https://a.example https://b.example"),
+        *("https://u@a.example", "https://a.example?x", "https://a.example\nhttps://b.example", "http://[::1"),
+    ],
+)
+def test_what_no_browser_sends_as_its_origin_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="setting CORS_ORIGINS must be origins"):
+        read({**GOOD, "CORS_ORIGINS": text})
+
+
+def test_origins_are_read_in_their_order() -> None:
+    assert read(GOOD).cors_origins == ()
+    text = "https://a.example, http://localhost:*,http://[::1]:*,https://b.example:8443,http://a.example:443"
+    assert read({**GOOD, "CORS_ORIGINS": text}).cors_origins == (
+        *("https://a.example", "http://localhost:*", "http://[::1]:*"),
+        *("https://b.example:8443", "http://a.example:443"),
+    )
 
 
 def test_the_slice_is_what_the_platform_sends_fast() -> None:

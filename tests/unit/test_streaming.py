@@ -89,7 +89,7 @@ def test_a_problem_is_a_response_with_its_headers() -> None:
         "Content-Length": str(len(body)),
         "WWW-Authenticate": "Bearer",
     }
-    assert json.loads(body)["instance"] == "request-1"
+    assert json.loads(bytes(body))["instance"] == "request-1"
 
 
 def test_a_problem_for_head_has_the_headers_of_get_and_no_body() -> None:

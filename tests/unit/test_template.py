@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]  # has no types
@@ -25,6 +26,7 @@ SHAPES: dict[str, dict[str, str]] = {
     "restored": {"Size": "prod", "DatabaseSnapshot": "before-the-accident", "Zones": "eu-west-1b,eu-west-1c"},
     "password": {**EXISTING, "DatabasePasswordSecret": SECRET},
     "iam": {**EXISTING, "Size": "prod", "DatabaseUserResource": "db-ABCDEFGH/vms"},
+    "iam by a proxy": {**EXISTING, "DatabaseUserResource": "prx-0123abcd/vms"},
     "network": {**EXISTING, "SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"},
     "domain": {
         "DomainName": "api.example.com",
@@ -38,6 +40,8 @@ SHAPES: dict[str, dict[str, str]] = {
         "SetsApiGatewayRole": "true",
     },
 }
+# What stands for the id of the proxy that is made, in the ARN that the resolver gives it.
+PROXY = "local-select"
 every_shape = pytest.mark.parametrize("shape", SHAPES)
 type Template = dict[str, Any]
 
@@ -154,13 +158,25 @@ def test_prod_has_a_standby_a_proxy_protection_and_a_canary() -> None:
     assert "AvailabilityZone" not in database
     assert found["DatabaseProxy"]["Properties"]["RequireTLS"] is True
     groups = of_type("prod", "AWS::CodeDeploy::DeploymentGroup")
-    assert len(groups) == len(functions()) - 1  # the migrations are not for a tenth of the callers
+    assert len(groups) == len(functions()) - 2  # the migrations and the operator are not for a tenth of the callers
     url = found["AuthFunction"]["Properties"]["Environment"]["Variables"]["DATABASE_URL"]
     assert "sslmode=verify-full" in url
 
 
 def test_a_first_deployment_is_not_protected_so_that_it_can_be_taken_back() -> None:
     assert source()["Parameters"]["Protection"]["Default"] == "false"
+
+
+@pytest.mark.parametrize("size", ["dev", "prod"])
+def test_plans_are_the_operators_unless_the_stack_says_otherwise(size: str) -> None:
+    variables = of_type(size, "AWS::Lambda::Function")["CorporationsFunction"]["Environment"]["Variables"]
+    assert variables["PLAN_CHANGES"] == "operator"
+
+
+@pytest.mark.parametrize(("size", "most"), [("dev", "100"), ("prod", "1000")])
+def test_the_databases_storage_grows_by_itself(size: str, most: str) -> None:
+    database = of_type(size, "AWS::RDS::DBInstance")["Database"]
+    assert (database["AllocatedStorage"], database["MaxAllocatedStorage"]) == ("20", most)
 
 
 def test_a_restored_database_has_a_name_of_its_own_and_takes_from_the_snapshot_what_that_has() -> None:
@@ -175,7 +191,7 @@ def test_a_restored_database_has_a_name_of_its_own_and_takes_from_the_snapshot_w
 
 
 def test_an_existing_database_makes_no_network() -> None:
-    for shape in ("password", "iam", "network"):
+    for shape in ("password", "iam", "iam by a proxy", "network"):
         kinds = {found["Type"] for found in resources(shape).values()}
         assert [kind for kind in kinds if kind.startswith(("AWS::EC2", "AWS::RDS"))] == []
     assert "VpcConfig" not in of_type("password", "AWS::Lambda::Function")["AuthFunction"]
@@ -231,7 +247,6 @@ def test_a_function_may_what_its_code_uses_and_no_more(shape: str) -> None:
         for name, found in made.items()
         if found["Type"] == "AWS::IAM::ManagedPolicy"
     }
-    environment = made["AuthFunction"]["Properties"]["Environment"]["Variables"]
     for name, directory in functions().items():
         role = made[f"{name}Role"]["Properties"]
         documents = [policy["PolicyDocument"] for policy in role.get("Policies", [])]
@@ -244,16 +259,17 @@ def test_a_function_may_what_its_code_uses_and_no_more(shape: str) -> None:
         }
         used = imported(ROOT / "functions" / directory / "app.py")
         wanted: set[tuple[str, str]] = set()
-        if environment["DATABASE_IAM_AUTH"] == "true":
-            user = SHAPES[shape].get("DatabaseUserResource", "x/vms")
-            assert [
-                resource
-                for action, resource in may
-                if action == "rds-db:connect" and resource.endswith(user.split("/")[-1])
-            ]
-            may = {right for right in may if right[0] != "rds-db:connect"}
-        if secret := environment["DATABASE_PASSWORD_SECRET"]:
-            wanted |= {("secretsmanager:GetSecretValue", secret)}
+        if directory == "console":  # it serves files of its own, and asks nobody
+            assert may == wanted
+            continue
+        said = made[name]["Properties"]["Environment"]["Variables"]
+        connected = said.get("DATABASE_OWNER_URL", said["DATABASE_URL"])
+        if said["DATABASE_IAM_AUTH"] == "true":
+            server = SHAPES[shape].get("DatabaseUserResource", PROXY).split("/")[0]
+            user = urlsplit(connected).username
+            wanted |= {("rds-db:connect", f"arn:aws:rds-db:{REGION}:{ACCOUNT}:dbuser:{server}/{user}")}
+        for secret in (said["DATABASE_PASSWORD_SECRET"], said.get("DATABASE_OWNER_PASSWORD_SECRET")):
+            wanted |= {("secretsmanager:GetSecretValue", secret)} if secret else set()
         if asks_for_tokens(directory):
             wanted |= {("secretsmanager:GetSecretValue", "local-JwtKeys-Id")}
         if "vms.storage" in used:
@@ -261,9 +277,96 @@ def test_a_function_may_what_its_code_uses_and_no_more(shape: str) -> None:
                 ("s3:GetObject", "arn:aws:s3:::local-VideoBucket/*"),
                 ("s3:ListBucket", "arn:aws:s3:::local-VideoBucket"),
             }
+        if "vms.operator.bucket" in used:
+            folder, bucket = "arn:aws:s3:::local-VideoBucket/corporations/*", "arn:aws:s3:::local-VideoBucket"
+            deletes = ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload")
+            lists = ("s3:ListBucketVersions", "s3:ListBucketMultipartUploads")
+            wanted |= {*((action, folder) for action in deletes), *((action, bucket) for action in lists)}
         if name == "PlanExpiryFunction":  # SAM gives it for the destination of failed events
             wanted |= {("sqs:SendMessage", f"arn:aws:local:{REGION}:{ACCOUNT}:PlanExpiryDeadLetters")}
         assert may == wanted, name
+
+
+@every_shape
+def test_only_the_migrations_reach_the_database_as_its_owner(shape: str) -> None:
+    made = resources(shape)
+    owners = {SECRET, "local-DatabaseSecret"}
+    for name in functions():
+        said = made[name]["Properties"]["Environment"]["Variables"]
+        role = json.dumps(made[f"{name}Role"]["Properties"])
+        assert urlsplit(said["DATABASE_URL"]).username == "vms_app"
+        assert urlsplit(said["DATABASE_URL"]).password is None
+        if name == "MigrateFunction":
+            assert urlsplit(said["DATABASE_OWNER_URL"]).username == "vms"
+            assert said["DATABASE_OWNER_URL"].replace("//vms@", "//vms_app@") == said["DATABASE_URL"]
+            assert "local-ConnectToDatabase" not in role
+        else:
+            assert not [key for key, value in said.items() if "OWNER" in key or value in owners]
+            assert ('"local-ConnectToDatabase"' in role) is (name != "ConsoleFunction")  # which asks nobody
+            assert not [owner for owner in owners if owner in role]
+    (statement,) = made["ConnectToDatabase"]["Properties"]["PolicyDocument"]["Statement"]
+    resource = statement["Resource"]
+    assert resource == "local-AppDatabaseSecret-Id" or resource.endswith("/vms_app")
+
+
+@pytest.mark.parametrize(
+    ("shape", "app", "owner"),
+    [
+        ("dev", "local-AppDatabaseSecret-Id", "local-DatabaseSecret"),
+        ("prod", "local-AppDatabaseSecret-Id", ""),  # the owner has a token too
+        ("password", "local-AppDatabaseSecret-Id", SECRET),
+        ("network", "local-AppDatabaseSecret-Id", ""),
+        ("iam", "", ""),  # the role becomes a member of rds_iam
+        ("iam by a proxy", "local-AppDatabaseSecret-Id", ""),
+    ],
+)
+def test_the_migrations_know_how_the_functions_user_logs_in(shape: str, app: str, owner: str) -> None:
+    made = resources(shape)
+    said = made["MigrateFunction"]["Properties"]["Environment"]["Variables"]
+    assert (said["DATABASE_PASSWORD_SECRET"], said["DATABASE_OWNER_PASSWORD_SECRET"]) == (app, owner)
+    assert ("AppDatabaseSecret" in made) is bool(app)
+
+
+def test_the_proxy_knows_both_users_and_lets_them_in_by_token_alone() -> None:
+    made = resources("prod")
+    auth = made["DatabaseProxy"]["Properties"]["Auth"]
+    secrets = {each["SecretArn"] for each in auth}
+    assert secrets == {"local-AppDatabaseSecret-Id", "local-DatabaseSecret"}
+    assert {each["IAMAuth"] for each in auth} == {"REQUIRED"}
+    for secret, user in (("AppDatabaseSecret", "vms_app"), ("DatabaseSecret", "vms")):
+        text = made[secret]["Properties"]["GenerateSecretString"]["SecretStringTemplate"]
+        assert json.loads(text) == {"username": user}
+    (policy,) = made["ProxyRole"]["Properties"]["Policies"]
+    assert set(policy["PolicyDocument"]["Statement"][0]["Resource"]) == secrets
+
+
+@pytest.mark.parametrize("shape", ["dev", "prod"])
+def test_the_network_lets_only_secrets_through_that_functions_read(shape: str) -> None:
+    made = resources(shape)
+    (statement,) = made["SecretsEndpoint"]["Properties"]["PolicyDocument"]["Statement"]
+    read = {
+        value
+        for name in functions()
+        for key, value in made[name]["Properties"]["Environment"]["Variables"].items()
+        if key in {"JWT_KEYS", "DATABASE_PASSWORD_SECRET", "DATABASE_OWNER_PASSWORD_SECRET"} and value
+    }
+    assert set(statement["Resource"]) == read
+
+
+def test_only_the_function_without_a_route_may_what_an_operator_may() -> None:
+    (operator,) = [name for name, directory in functions().items() if directory == "operator"]
+    resource = source()["Resources"][operator]["Properties"]
+    assert "Events" not in resource
+    assert "FunctionUrlConfig" not in resource
+    may_invoke = [
+        found["Properties"]["FunctionName"]
+        for found in transformed()["Resources"].values()
+        if found["Type"] == "AWS::Lambda::Permission"
+    ]
+    assert not [each for each in may_invoke if operator in json.dumps(each)]
+    for directory in functions().values():
+        used = imported(ROOT / "functions" / directory / "app.py")
+        assert any(module.startswith("vms.operator") for module in used) == (directory == "operator")
 
 
 def of_list(value: Any) -> list[Any]:
@@ -355,6 +458,82 @@ def test_the_api_pays_for_no_metric_of_a_single_method() -> None:
     assert [setting["MetricsEnabled"] for setting in stage["MethodSettings"]] == [False] * 3
 
 
+def test_every_path_has_an_event_for_options_at_the_function_that_serves_it() -> None:
+    functions: dict[str, dict[str, str]] = {}
+    for name, found in source()["Resources"].items():
+        for event in found.get("Properties", {}).get("Events", {}).values():
+            if event["Type"] == "Api":
+                functions.setdefault(event["Properties"]["Path"], {})[event["Properties"]["Method"]] = name
+    for path, methods in functions.items():
+        assert "OPTIONS" in methods, (
+            f"{path} answers no preflight request of other origins: template.yaml wants an event with "
+            f"Method: OPTIONS and Path: {path}, beside the path's others in {min(methods.values())}"
+        )
+        assert len(set(methods.values())) == 1, (
+            f"{path} is served by {sorted(set(methods.values()))}, and none of them knows all of its methods"
+        )
+
+
+def test_no_policy_of_a_function_comes_near_lambdas_limit() -> None:
+    made = of_type("prod", "AWS::Lambda::Permission")
+    sizes: dict[str, int] = {}
+    for name, permission in made.items():
+        statement = {
+            "Sid": f"{'s' * 20}-{name}-{'x' * 13}",
+            "Effect": "Allow",
+            "Principal": {"Service": permission["Principal"]},
+            "Action": permission["Action"],
+            "Resource": f"arn:aws:lambda:ap-southeast-2:{ACCOUNT}:function:{'f' * 64}:live",
+            "Condition": {"ArnLike": {"AWS:SourceArn": permission["SourceArn"]}},
+        }
+        function = permission["FunctionName"]
+        sizes[function] = sizes.get(function, 0) + len(json.dumps(statement, separators=(",", ":"))) + 1
+    # 20 KB: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    assert {function: size for function, size in sizes.items() if size > 15_000} == {}
+
+
+@every_shape
+def test_api_gateways_own_answers_are_open_to_other_origins_where_there_are_some(shape: str) -> None:
+    ((_, api),) = of_type(shape, "AWS::ApiGateway::RestApi").items()
+    answers = api["Body"]["x-amazon-apigateway-gateway-responses"]
+    origins = {
+        kind: found["responseParameters"].get("gatewayresponse.header.Access-Control-Allow-Origin")
+        for kind, found in answers.items()
+    }
+    assert len(origins) > 10
+    assert set(origins.values()) == ({"'*'"} if "CorsOrigins" in SHAPES[shape] else {None})
+    assert "Access-Control-Allow-Credentials" not in json.dumps(api)
+
+
+@pytest.mark.parametrize(
+    ("shape", "more"),
+    [
+        ("dev", []),
+        ("domain", ["https://api.example.com"]),
+        ("notified", ["https://a.example", "https://b.example"]),
+    ],
+)
+def test_the_bucket_takes_parts_from_the_console_and_from_the_listed_origins(shape: str, more: list[str]) -> None:
+    (rule,) = of_type(shape, "AWS::S3::Bucket")["VideoBucket"]["CorsConfiguration"]["CorsRules"]
+    assert rule["AllowedOrigins"] == [f"https://*.execute-api.{REGION}.amazonaws.com", *more]
+    assert "PUT" in rule["AllowedMethods"]
+    assert "Content-Type" in rule["AllowedHeaders"]
+    assert "ETag" in rule["ExposedHeaders"]
+
+
+def test_the_parameter_of_origins_takes_what_the_setting_takes() -> None:
+    pattern = re.compile(source()["Parameters"]["CorsOrigins"]["AllowedPattern"])
+    good = [
+        "",
+        "https://a.example",
+        "https://a.example,http://localhost:*",
+        "http://127.0.0.1:5173,https://b.example:8443",
+    ]
+    bad = ["*", "null", "https://a.example/", "https://A.example", "https://a.example, https://b.example", "a.example"]
+    assert [text for text in good if not pattern.fullmatch(text)] == []
+    assert [text for text in bad if pattern.fullmatch(text)] == []
+
+
 def test_the_database_logs_no_value_and_forgets_its_logs() -> None:
     parameters = of_type("dev", "AWS::RDS::DBParameterGroup")["DatabaseParameters"]["Parameters"]
     assert (parameters["log_parameter_max_length"], parameters["log_parameter_max_length_on_error"]) == ("0", "0")
@@ -391,7 +570,33 @@ def test_only_the_schedule_may_write_dead_letters() -> None:
     }
 
 
+def monitoring(shape: str) -> dict[str, Any]:
+    """The resources of the nested stack, with the parameters that this shape gives it."""
+    template = yaml_parse((ROOT / "ops" / "monitoring.yaml").read_text("utf-8"))
+    (nested,) = of_type(shape, "AWS::CloudFormation::Stack").values()
+    assert nested["TemplateURL"] == "ops/monitoring.yaml"
+    assert nested["Parameters"].keys() == template["Parameters"].keys()
+    for name, value in nested["Parameters"].items():
+        template["Parameters"][name]["Default"] = value
+    return Resolver(template, REGION, ACCOUNT).resources()
+
+
 def test_the_dashboard_names_every_function() -> None:
-    body = json.loads(of_type("dev", "AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"])
-    shown = json.dumps(body)
-    assert [name for name in functions() if f"local-{name}" not in shown] == []
+    body = json.loads(monitoring("dev")["Dashboard"]["Properties"]["DashboardBody"])
+    for title in ("errors", "throttles", "running at the same time"):
+        (metrics,) = [
+            widget["properties"]["metrics"]
+            for widget in body["widgets"]
+            if widget["properties"]["title"] == f"Functions: {title}"
+        ]
+        assert {metric[-1] for metric in metrics} == {f"local-{name}" for name in functions()}
+
+
+def test_alarms_follow_what_the_shape_makes() -> None:
+    def alarms(shape: str) -> set[str]:
+        return {name for name, found in monitoring(shape).items() if found["Type"] == "AWS::CloudWatch::Alarm"}
+
+    assert alarms("prod") - alarms("dev") == {"ConnectionsAlarm"}
+    assert alarms("dev") - alarms("password") == {"StorageAlarm"}
+    for name, alarm in monitoring("notified").items():
+        assert alarm["Properties"].get("AlarmActions", ["arn:aws:sns:x"]) == ["arn:aws:sns:x"], name

@@ -20,7 +20,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic_core import to_json
 
-from vms import idempotency, keys
+from vms import idempotency, keys, origins
 from vms.auth import Caller, Who, authenticate
 from vms.errors import (
     PROBLEM_JSON,
@@ -57,7 +57,8 @@ class Declared(TypedDict):
     An `idempotent` route hands `Api.idempotency_key` to its rule, so that a request with this header can be sent again.
     `also` has further statuses of success with the same body, and what each means; `media` has the body's media types,
     if it is not JSON of the handler's return type. `takes` has those of a request body that is not JSON, which the
-    handler gets by `Api.content`; `also_media` those that the answer may have besides JSON.
+    handler gets by `Api.content`; `also_media` those that the answer may have besides JSON. What is not `documented` is
+    not in the OpenAPI document.
     """
 
     summary: str
@@ -69,6 +70,7 @@ class Declared(TypedDict):
     media: NotRequired[Sequence[str]]
     takes: NotRequired[Sequence[str]]
     also_media: NotRequired[Sequence[str]]
+    documented: NotRequired[bool]
 
 
 class Api:
@@ -82,6 +84,8 @@ class Api:
         self.resolver.exception_handler(Exception)(self._answer_internal)
         self.who: dict[tuple[str, str], Who] = {}
         self._validate = _ValidateRequest()  # type: ignore[no-untyped-call]  # Powertools' own __init__
+        options = self.route("OPTIONS", ".*", who=Who.ANONYMOUS, summary="What a path allows", documented=False)
+        options(self._answer_options)
 
     def get[F: Callable[..., Any]](self, path: str, *, who: Who, **declared: Unpack[Declared]) -> Callable[[F], F]:
         """Declare a GET route, as `route` does."""
@@ -137,6 +141,7 @@ class Api:
                 status_code=status,
                 responses=_documented(status, known, declared.get("also", {}), declared.get("media", ())),
                 operation_id=_camel_case(handler.__name__),
+                include_in_schema=declared.get("documented", True),
                 openapi_extensions={"x-who": who.value}
                 | ({"x-idempotent": True} if idempotent else {})
                 | {"x-takes": list(takes), "x-also-media": list(declared.get("also_media", ()))},
@@ -209,8 +214,18 @@ class Api:
             answer["multiValueHeaders"].pop("Content-Type", None)
         # Answers are about one caller, and some hold tokens (RFC 6749 section 5.1).
         answer["multiValueHeaders"].setdefault("Cache-Control", ["no-store"])
+        for name, value in origins.headers(event).items():
+            answer["multiValueHeaders"].setdefault(name, []).append(value)
         observe(event, answer["statusCode"], started)
         return answer
+
+    def _answer_options(self) -> Response[str]:
+        event = self.resolver.current_event.raw_event
+        path = event["resource"].replace("{", "<").replace("}", ">")
+        methods = sorted(method for method, declared in self.who if declared == path)
+        if not methods:
+            raise NotFound
+        return Response(204, headers=origins.preflight(event, methods))
 
     def _answer_problem(self, problem: Problem) -> Response[Any]:
         refused(problem.status, problem.type)

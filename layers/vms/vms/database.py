@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import conninfo
 from psycopg.rows import DictRow, dict_row
+from psycopg.sql import Composed
 
 from vms.errors import Unavailable
 from vms.settings import Settings, parse_password, settings
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 type Row = DictRow
 type Parameters = Mapping[str, object]
+type Statement = LiteralString | Composed
 
 _connection: psycopg.Connection[Row] | None = None
 
@@ -49,13 +51,13 @@ _BUSY = ("40", "55P03", "57014", "25P03")
 _STALE = ("0A000", "26000", "42P05")
 
 
-def fetch_one(sql: LiteralString, parameters: Parameters) -> Row | None:
+def fetch_one(sql: Statement, parameters: Parameters) -> Row | None:
     """Run one statement in one round trip and return its first row, or None. Raises as `fetch_all` does."""
     rows = fetch_all(sql, parameters)
     return rows[0] if rows else None
 
 
-def fetch_all(sql: LiteralString, parameters: Parameters) -> list[Row]:
+def fetch_all(sql: Statement, parameters: Parameters) -> list[Row]:
     """Run one statement in one round trip and return all its rows.
 
     Raises:
@@ -73,7 +75,7 @@ def fetch_all(sql: LiteralString, parameters: Parameters) -> list[Row]:
             return _run(sql, parameters)
 
 
-def _run(sql: LiteralString, parameters: Parameters) -> list[Row]:
+def _run(sql: Statement, parameters: Parameters) -> list[Row]:
     # Within a transaction nothing is prepared: a void prepared statement could not be run again without the statements
     # before it.
     cursor = connection().execute(sql, parameters, prepare=False if in_transaction() else None)
@@ -122,7 +124,9 @@ def open_connection(config: Settings) -> psycopg.Connection[Row]:
     (there are some thirty statements), and time-outs are set on the role, by the migrations.
     """
     opened = psycopg.connect(
-        conninfo.make_conninfo(config.database_url, password=password_of(config)),
+        conninfo.make_conninfo(
+            config.database_url, password=password_for(config.database_url, config.database_password_secret, config)
+        ),
         autocommit=True,
         prepare_threshold=1,
         row_factory=dict_row,
@@ -133,26 +137,27 @@ def open_connection(config: Settings) -> psycopg.Connection[Row]:
     return opened
 
 
-def password_of(config: Settings) -> str | None:
+def password_for(url: str, secret_arn: str, config: Settings) -> str | None:
     """The password where it is not in the URL: a secret's, or a new RDS IAM token, which is valid for 15 minutes.
 
     Read for each connection, so that a rotated one is found. Raises `Unavailable`.
     """
-    if config.database_password_secret and urlsplit(config.database_url).password is None:
-        return _secret_password(config)
+    if secret_arn and urlsplit(url).password is None:
+        return secret_password(secret_arn, config)
     if not config.database_iam_auth:
         return None
     from vms.aws import database_token  # only where a token is needed: it brings an HTTP client along
 
-    parts = conninfo.conninfo_to_dict(config.database_url)
+    parts = conninfo.conninfo_to_dict(url)
     return database_token(str(parts["host"]), int(parts.get("port") or 5432), str(parts["user"]), config.region)
 
 
-def _secret_password(config: Settings) -> str:
+def secret_password(arn: str, config: Settings) -> str:
+    """The password in a secret. Raises `Unavailable`."""
     from vms.aws import AwsError, secret  # only where there is a secret
 
     try:
-        return parse_password(secret(config.database_password_secret, config.region))
+        return parse_password(secret(arn, config.region))
     except AwsError as failure:
         logger.error("no database password: %s", failure)
         raise Unavailable from None

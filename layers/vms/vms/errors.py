@@ -6,7 +6,8 @@
      ├── BadJson              400
      ├── Unauthenticated      401
      ├── Forbidden            403
-     │    └── PlanRequired
+     │    ├── PlanRequired
+     │    └── PlanManaged
      ├── NotFound             404
      │    └── FileMissing
      ├── Conflict             409
@@ -94,6 +95,14 @@ class PlanRequired(Forbidden):
     type = "urn:vms:error:plan-required"
     title = "A PAID plan is required"
     detail = "This needs a PAID plan that has not expired."
+
+
+class PlanManaged(Forbidden):
+    """Plans are the operator's (PLAN_CHANGES): no admin makes its corporation PAID, or says until when."""
+
+    type = "urn:vms:error:plan-managed"
+    title = "Plans are managed"
+    detail = "Only the operator of this service makes a plan PAID or changes its expiry."
 
 
 class NotFound(Problem):

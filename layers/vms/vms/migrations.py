@@ -1,17 +1,31 @@
-"""Applies sql/migrations in order, each once and whole, under an advisory lock.
+"""Applies sql/migrations in order, each once and whole, under an advisory lock, as the owner of the schema.
 
 Plain SQL files named NNNN_name.sql; the table `schema_migration` remembers what was applied and the file's SHA-256.
+The functions log in as another role, `vms_app`, which the migrations make; here it gets its password and its limits.
 """
 
 import hashlib
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from vms.reading import let_read
 
 # The advisory lock of every run; the number has no meaning.
 LOCK = 7_018_442_290_114_653
+# The role of the functions, which sql/migrations makes and grants what it may.
+APP_ROLE = "vms_app"
+# Its limits: no request waits for the database longer.
+LIMITS = {
+    "statement_timeout": "10s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "10s",
+    "timezone": "UTC",
+}
 
 _NAME = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
 
@@ -20,20 +34,35 @@ class MigrationError(Exception):
     """A migration failed, or a file differs from what was applied. Names the file, with PostgreSQL's message."""
 
 
-def apply(database_url: str, directory: Path, *, password: str | None = None) -> list[str]:
+class Login(NamedTuple):
+    """How `vms_app` proves who it is: by this password, else by RDS IAM token, else as the server has it already."""
+
+    password: str | None = None
+    by_iam: bool = False
+
+    @classmethod
+    def of(cls, url: str) -> "Login":
+        """By the password of this URL."""
+        password = conninfo_to_dict(url).get("password")
+        return cls(None if password is None else str(password))
+
+
+def apply(owner_url: str, directory: Path, *, password: str | None = None, app: Login | None = None) -> list[str]:
     """Bring the schema up to date and return the names of the files that this call applied, in order.
 
     Each file runs in a transaction of its own together with its record, so a failed one changes nothing; concurrent
-    callers run one after the other. The role's time-outs are set here, because RDS Proxy pins a client that says SET.
+    callers run one after the other. `password` is the owner's, where the URL has none. With `app`, its role then gets
+    that log-in and its limits, which are set on the role because RDS Proxy pins a client that says SET.
 
     Raises:
-        MigrationError: a file failed, changed after it was applied, or is not named as it should be.
+        MigrationError: a file failed, changed after it was applied, or is not named as it should be; or the role could
+            not be changed.
         psycopg.OperationalError: the database cannot be reached.
     """
     files = _files(directory)
-    conninfo = make_conninfo(database_url, password=password)
+    conninfo = make_conninfo(owner_url, password=password)
     with psycopg.connect(conninfo, autocommit=True, connect_timeout=10) as connection:
-        connection.execute("SET statement_timeout = 0")  # the role's limits are for requests; an index may take longer
+        connection.execute("SET statement_timeout = 0")  # whatever the role's is: an index may take longer
         connection.execute("SET lock_timeout = 0")
         connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))  # released when the connection closes
         connection.execute(
@@ -49,7 +78,9 @@ def apply(database_url: str, directory: Path, *, password: str | None = None) ->
                 done.append(name)
             elif applied[name] != digest:
                 raise MigrationError(f"{name} was changed after it was applied: write a new migration instead")
-        _limit_role(connection)
+        if app is not None:
+            _admit(connection, app)
+        let_read(connection, APP_ROLE)
         return done
 
 
@@ -71,8 +102,31 @@ def _run(connection: psycopg.Connection[tuple[object, ...]], name: str, text: by
         raise MigrationError(f"{name} failed: {str(failure).strip()}") from failure
 
 
-def _limit_role(connection: psycopg.Connection[tuple[object, ...]]) -> None:
-    connection.execute("ALTER ROLE CURRENT_USER SET statement_timeout = '10s'")
-    connection.execute("ALTER ROLE CURRENT_USER SET lock_timeout = '2s'")
-    connection.execute("ALTER ROLE CURRENT_USER SET idle_in_transaction_session_timeout = '10s'")
-    connection.execute("ALTER ROLE CURRENT_USER SET timezone = 'UTC'")
+def _admit(connection: psycopg.Connection[tuple[object, ...]], app: Login) -> None:
+    role = sql.Identifier(APP_ROLE)
+    try:
+        with connection.transaction():
+            for name, value in LIMITS.items():
+                parts = {"role": role, "name": sql.Identifier(name), "value": sql.Literal(value)}
+                connection.execute(sql.SQL("ALTER ROLE {role} SET {name} = {value}").format(**parts))
+            if app.password is not None:
+                # PostgreSQL logs a statement that fails: it gets what it stores, never the password.
+                stored = connection.pgconn.encrypt_password(app.password.encode(), APP_ROLE.encode(), b"scram-sha-256")
+                text = sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(stored.decode()))
+                connection.execute(text)
+            if app.by_iam != _is_iam_user(connection) and (app.by_iam or app.password is not None):
+                change = sql.SQL("GRANT rds_iam TO {}" if app.by_iam else "REVOKE rds_iam FROM {}")
+                connection.execute(change.format(role))
+    except psycopg.Error as failure:
+        said = f"the owner could not set up the role {APP_ROLE}: {str(failure).strip()}"
+        raise MigrationError(f"{said} (it wants CREATEROLE, and to have made the role itself)") from failure
+
+
+def _is_iam_user(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
+    """Whether RDS wants IAM tokens of the role: then a password does not let it in."""
+    found = connection.execute(
+        """SELECT FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
+        WHERE r.rolname = 'rds_iam' AND u.rolname = %s""",
+        (APP_ROLE,),
+    )
+    return found.fetchone() is not None

@@ -17,6 +17,8 @@ MAX_BUFFERED = 6_291_556
 BEFORE_DEADLINE = 0.5
 
 type Headers = Sequence[tuple[str, str]]
+# A piece of a body. A view is good until the next piece is asked for.
+type Piece = bytes | memoryview
 
 
 class Streamed:
@@ -28,7 +30,7 @@ class Streamed:
     __slots__ = ("chunks", "deadline", "first", "headers", "held", "status")
 
     def __init__(
-        self, status: int, headers: Headers, chunks: Iterator[bytes] | None = None, *, seconds: float = 840.0
+        self, status: int, headers: Headers, chunks: Iterator[Piece] | None = None, *, seconds: float = 840.0
     ) -> None:
         """Hold a response; `seconds` is what the function has left to send it.
 
@@ -37,14 +39,14 @@ class Streamed:
         self.status = status
         self.headers = headers
         self.chunks = chunks if chunks is not None else iter(())
-        self.first: bytes | None = None
+        self.first: Piece | None = None
         self.held = ExitStack()
         self.deadline = time.monotonic() + seconds - BEFORE_DEADLINE
 
     def begin(self, *, whole: bool = False) -> None:
         """Make the first chunk, or the whole body, once: a failure before any byte has left is an error answer."""
         if self.first is None:
-            self.first = b"".join(self.chunks) if whole else next((chunk for chunk in self.chunks if chunk), b"")
+            self.first = joined(self.chunks) if whole else next((chunk for chunk in self.chunks if chunk), b"")
 
     def prelude(self) -> bytes:
         """The JSON that comes before the body. Raises `ValueError` when the headers do not fit."""
@@ -70,6 +72,11 @@ class Streamed:
         self.held.close()
 
 
+def joined(chunks: Iterator[Piece]) -> bytes:
+    """All of them in one; each is copied before the next is made."""
+    return b"".join(bytes(chunk) for chunk in chunks)
+
+
 def problem(failure: Problem, request_id: str, *, body: bool = True) -> Streamed:
     """A problem document as a streamed response; for HEAD the same headers without the body."""
     data = json.dumps(failure.body(request_id)).encode()
@@ -80,7 +87,7 @@ def problem(failure: Problem, request_id: str, *, body: bool = True) -> Streamed
 def buffered(response: Streamed, request_id: str) -> dict[str, Any]:
     """The response as one API Gateway proxy answer, for a platform that cannot stream; 413 if it is too large."""
     try:
-        body = (response.first or b"") + b"".join(response.chunks)
+        body = bytes(response.first or b"") + joined(response.chunks)
     finally:
         response.close()
     single, multiple, cookies = _sorted(response.headers)

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from vms import paths
 from vms.canonical import opaque
 from vms.pages import FIRST, Slice, read_cursor
 from vms.passwords import MAX_BYTES, MIN_CHARACTERS
@@ -31,18 +32,14 @@ INVISIBLE_PAST_FFFF = re.compile(
 _JOINERS = r"\u200c\u200d"
 _SPACES = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 _VISIBLE = rf"[^{_INVISIBLE}{_JOINERS}{_SPACES}]"
-_SEGMENT = rf"(?:[^./\\{_CONTROL}]|\.[^./\\{_CONTROL}]|\.\.[^/\\{_CONTROL}])[^/\\{_CONTROL}]*"
 
 TEXT_PATTERN = rf"^[^{_CONTROL}]+$"
 NAME_PATTERN = rf"^[{_SPACES}]*{_VISIBLE}(?:[^{_INVISIBLE}]*{_VISIBLE})?[{_SPACES}]*$"
 EMAIL_PATTERN = rf"^[^@{_INVISIBLE}{_SPACES}]+@[^@.{_INVISIBLE}{_SPACES}]+(?:\.[^@.{_INVISIBLE}{_SPACES}]+)+$"
-FILE_PATH_PATTERN = rf"^{_SEGMENT}(?:[/\\]+{_SEGMENT})*[/\\]*$"
 
 _HAS_CONTROL = re.compile(f"[{_CONTROL}]")
 _NAME = re.compile(NAME_PATTERN)
 _EMAIL = re.compile(EMAIL_PATTERN)
-_FILE_PATH = re.compile(FILE_PATH_PATTERN)
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _TIME = re.compile(r"[1-9]\d{3}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})?", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
@@ -87,16 +84,6 @@ def _password(value: str) -> str:
     if "\0" in text:
         raise ValueError("must not have a NUL character")
     return text
-
-
-def _key(value: str) -> str:
-    if len(value.encode()) > 1024:
-        raise ValueError("must have at most 1024 bytes in UTF-8")
-    if _URL.match(value):
-        raise ValueError("must be a key in the project's bucket, not a URL")
-    if not _FILE_PATH.fullmatch(value):
-        raise ValueError("must be a relative key without . or .. in it")
-    return value
 
 
 def _time(value: object) -> object:
@@ -165,13 +152,12 @@ FilePath = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=1024,
-        description="A key of the bucket, at most 1024 bytes in UTF-8: relative, without `.` or `..` between its "
-        "slashes, not blank, no URL.",
+        max_length=paths.MAX_BYTES,
+        description=f"A path within the corporation's folder of the bucket, at most {paths.MAX_BYTES} bytes in UTF-8: "
+        "relative, without empty parts, `.` and `..` between its slashes, not blank, no URL.",
     ),
-    _says(pattern=FILE_PATH_PATTERN),
-    AfterValidator(_text),
-    AfterValidator(_key),
+    _says(pattern=paths.PATTERN),
+    AfterValidator(paths.check),
 ]
 Time = Annotated[
     datetime,

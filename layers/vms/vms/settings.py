@@ -6,6 +6,7 @@ A missing or broken setting raises `SettingError`; its one line names the settin
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -86,7 +87,28 @@ def _directory(raw: str) -> Path:
     return Path(raw)
 
 
+_ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}|\*))?")
+
+
+def _origins(raw: str) -> str:
+    """Origins as browsers send them: another spelling, or the scheme's own port, would never match."""
+    found = [part.strip() for part in raw.split(",")]
+    for origin in found:
+        parts = _ORIGIN.fullmatch(origin)
+        if parts is None:
+            raise ValueError
+        scheme, host, port = parts.groups()
+        if port == {"http": "80", "https": "443"}[scheme]:
+            raise ValueError
+        if port == "*" and host not in {"localhost", "127.0.0.1", "[::1]"}:
+            raise ValueError
+        if port not in {None, "*"} and int(port) > 65_535:
+            raise ValueError
+    return ",".join(found)
+
+
 _TEXT = ("text", str)
+_ORIGINS = ("origins in lower case, comma-separated, without a path or a default port", _origins)
 _ENDPOINT = ("an http or https URL", _http_url)
 _DATABASE_URL = ("`postgresql://user@host:5432/database`", _database_url)
 _S3_SECONDS = _number(float, 0.05, 60.0)
@@ -94,11 +116,16 @@ _UP_TO_A_DAY = _number(int, 1, 86_400)
 
 # One row a setting, which the formatter would spread over up to seven lines.
 # fmt: off
-DATABASE_URL = Setting("DATABASE_URL", _DATABASE_URL, None, "all", "PostgreSQL; on AWS with `?sslmode=verify-full`")
+DATABASE_URL = Setting("DATABASE_URL", _DATABASE_URL, None, "all",
+    "PostgreSQL, as the user `vms_app`; on AWS with `?sslmode=verify-full`")
 DATABASE_IAM_AUTH = Setting("DATABASE_IAM_AUTH", _one_of("false", "true"), "false", "all",
     "`true`: connect with an RDS IAM token instead of a password")
 DATABASE_PASSWORD_SECRET = Setting("DATABASE_PASSWORD_SECRET", _TEXT, "", "all",
     "ARN of the secret that holds the password, if the URL does not: text, or JSON with the field `password`")
+DATABASE_OWNER_URL = Setting("DATABASE_OWNER_URL", _DATABASE_URL, None, "migrate",
+    "the same database as the owner of the schema, who may make roles")
+DATABASE_OWNER_PASSWORD_SECRET = Setting("DATABASE_OWNER_PASSWORD_SECRET", _TEXT, "", "migrate",
+    "ARN of the secret that holds the owner's password")
 DATABASE_CONNECT_TIMEOUT_SECONDS = Setting(
     "DATABASE_CONNECT_TIMEOUT_SECONDS", _number(int, 1, 30), 5, "all", "wait for the database before 503")
 JWT_KEYS = Setting("JWT_KEYS", _TEXT, None, "all",
@@ -118,11 +145,17 @@ LOGIN_ATTEMPTS = Setting("LOGIN_ATTEMPTS", _number(int, 1, 1_000_000), 10, "auth
     "failed log-ins for an e-mail address from one IP address before 429; ten times as many from all together")
 LOGIN_WINDOW_SECONDS = Setting("LOGIN_WINDOW_SECONDS", _UP_TO_A_DAY, 900, "auth, corporations, users",
     "period in which they are counted")
+PLAN_CHANGES = Setting("PLAN_CHANGES", _one_of("operator", "self"), "operator", "corporations",
+    "who makes a corporation PAID: the operator alone, or `self`, any admin of it; `make run` sets `self`")
+CORS_ORIGINS = Setting("CORS_ORIGINS", _ORIGINS, "", "all",
+    "origins of web pages that may use the API, such as `https://www.example.com` or `http://localhost:*`")
 PROGRESS_COMPLETE_PERCENT = Setting("PROGRESS_COMPLETE_PERCENT", _number(int, 1, 100), 90, "videos",
     "part of a film that one must have watched to have completed it")
-VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "stream", "S3 bucket of the files")
-AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "stream", "S3 server other than AWS's")
-AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "stream", "the same, if the one above is not set")
+VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "console, operator, stream", "S3 bucket of the files")
+AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "console, operator, stream",
+    "S3 server other than AWS's")
+AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "console, operator, stream",
+    "the same, if the one above is not set")
 AWS_REGION = Setting("AWS_REGION", _TEXT, "", "all", "region; Lambda sets it")
 AWS_DEFAULT_REGION = Setting("AWS_DEFAULT_REGION", _TEXT, "us-east-1", "all", "region, if the one above is not set")
 STREAM_MODE = Setting("STREAM_MODE", _one_of("stream", "buffered"), "stream", "stream",
@@ -164,6 +197,8 @@ class Settings:
     playback_token_seconds: int
     login_attempts: int
     login_window_seconds: int
+    plans_are_managed: bool
+    cors_origins: tuple[str, ...]
     complete_percent: int
     region: str
 
@@ -200,6 +235,15 @@ class StreamSettings:
         return limit // MIB * MIB or limit
 
 
+@dataclass(frozen=True, slots=True)
+class MigrationSettings:
+    """What the migrate function reads besides."""
+
+    owner_url: str
+    owner_password_secret: str
+    directory: Path
+
+
 def read(environment: Mapping[str, str]) -> Settings:
     """Read and check the settings that all functions share. Raises `SettingError`."""
     return Settings(
@@ -217,6 +261,8 @@ def read(environment: Mapping[str, str]) -> Settings:
         playback_token_seconds=PLAYBACK_TOKEN_SECONDS.read(environment),
         login_attempts=LOGIN_ATTEMPTS.read(environment),
         login_window_seconds=LOGIN_WINDOW_SECONDS.read(environment),
+        plans_are_managed=PLAN_CHANGES.read(environment) == "operator",
+        cors_origins=tuple(filter(None, CORS_ORIGINS.read(environment).split(","))),
         complete_percent=PROGRESS_COMPLETE_PERCENT.read(environment),
         region=AWS_REGION.read(environment) or AWS_DEFAULT_REGION.read(environment),
     )
@@ -274,9 +320,13 @@ def settings() -> Settings:
     return read(os.environ)
 
 
-def migrations_directory() -> Path:
-    """Where the migrations are in this function. Raises `SettingError`."""
-    return MIGRATIONS_DIR.read(os.environ)
+def migration_settings() -> MigrationSettings:
+    """Who migrates what, read anew. Raises `SettingError`."""
+    return MigrationSettings(
+        owner_url=DATABASE_OWNER_URL.read(os.environ),
+        owner_password_secret=DATABASE_OWNER_PASSWORD_SECRET.read(os.environ),
+        directory=MIGRATIONS_DIR.read(os.environ),
+    )
 
 
 @cache

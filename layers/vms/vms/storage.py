@@ -1,9 +1,9 @@
 """Reads objects from S3: signed, by range, in chunks, resumed when a connection breaks, never two objects mixed.
 
 Requests are signed by vms.signature and sent by http.client over one connection that stays open between invocations.
-Memory is one chunk, whatever the object's size. Why not an SDK: from the first import to the first chunk this takes 46
-ms, botocore's signer with urllib3 180 ms and boto3 293 ms, and a process holds 26, 46 and 66 MiB, at the same speed
-(`make bench-s3`, medians of seven processes on two cores).
+Memory is one chunk, whatever the object's size; over TLS, records are gathered into it (vms.bodies). Why not an SDK:
+from the first import to the first chunk this takes 46 ms, botocore's signer with urllib3 180 ms and boto3 293 ms, and a
+process holds 26, 46 and 66 MiB, at the same speed (`make bench-s3`, medians of seven processes on two cores).
 """
 
 import http.client
@@ -11,14 +11,16 @@ import logging
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import quote, urlsplit
 
 from vms import aws
+from vms.bodies import Body
 from vms.errors import FileMissing, StorageFailed
 from vms.representation import Representation, Span
+from vms.responses import Piece
 from vms.settings import settings, stream_settings
 
-CHUNK = 256 * 1024
 # Before the first byte: how often a refusal that may pass (500, 503 SlowDown, a reset connection) is asked again, and
 # after how long (seconds).
 RETRY_AFTER = (0.1, 0.3)
@@ -44,7 +46,7 @@ class Answer:
     key: str
     found: Representation
     span: Span | None
-    response: http.client.HTTPResponse | None
+    response: Body | None
 
     def close(self) -> None:
         """Let go of a body that nobody reads to its end."""
@@ -53,8 +55,10 @@ class Answer:
             self.response = None
             close()
 
-    def chunks(self) -> Generator[bytes]:
-        """The body, in pieces of at most 256 KiB. Closing the iterator closes the connection to S3.
+    def chunks(self) -> Generator[Piece]:
+        """The body, in pieces of at most 256 KiB, each of which is good until the next is asked for.
+
+        Closing the iterator closes the connection to S3.
 
         Raises:
             Broken: it broke too often, or the object was replaced meanwhile.
@@ -78,9 +82,9 @@ class Answer:
         finally:
             self.close()
 
-    def _read(self, most: int) -> bytes:
+    def _read(self, most: int) -> Piece:
         try:
-            return self.response.read1(min(CHUNK, most)) if self.response is not None else b""
+            return self.response.read_chunk(most) if self.response is not None else b""
         except (OSError, http.client.HTTPException):
             return b""
 
@@ -122,7 +126,7 @@ def head(key: str) -> Answer:
     return Answer(key, _read_head(response)[0], None, None)
 
 
-def _read_head(response: http.client.HTTPResponse) -> tuple[Representation, Span]:
+def _read_head(response: Body) -> tuple[Representation, Span]:
     """What the object is, and which part of it the body holds."""
     length = int(response.headers.get("Content-Length") or 0)
     if response.status == 206:
@@ -140,7 +144,7 @@ def _read_head(response: http.client.HTTPResponse) -> tuple[Representation, Span
     return Representation(size, *(response.headers.get(name, "") for name in named)), span
 
 
-def _ask(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+def _ask(method: str, key: str, headers: dict[str, str]) -> Body:
     for wait in (*RETRY_AFTER, None):
         try:
             response = _send(method, key, headers)
@@ -168,7 +172,7 @@ def _ask(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPResp
     raise StorageFailed  # pragma: no cover - the last round raises or returns
 
 
-def _resumed(answer: Answer, position: int, end: int) -> http.client.HTTPResponse | None:
+def _resumed(answer: Answer, position: int, end: int) -> Body | None:
     """The rest of the body, from the same object or not at all; None when S3 does not give it now."""
     headers = {"Range": f"bytes={position}-{end}", "If-Match": answer.found.etag}
     try:
@@ -188,7 +192,7 @@ def _resumed(answer: Answer, position: int, end: int) -> http.client.HTTPRespons
     return None
 
 
-def _send(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+def _send(method: str, key: str, headers: dict[str, str]) -> Body:
     """One signed request over the standing connection; over a new one if the standing one was closed meanwhile."""
     global _connection
     config = stream_settings()
@@ -204,11 +208,12 @@ def _send(method: str, key: str, headers: dict[str, str]) -> http.client.HTTPRes
     while True:
         if _connection is None:
             _connection = aws.connect(parts.scheme, parts.netloc, config.connect_timeout)
+            _connection.response_class = Body
             _connection.connect()
         _connection.sock.settimeout(config.first_byte_timeout)
         try:
             _connection.request(method, parts.path, headers=signed)
-            response = _connection.getresponse()
+            response = cast("Body", _connection.getresponse())
             needed = {200: ("ETag", "Content-Length"), 206: ("ETag", "Content-Range")}.get(response.status, ())
             if any(name not in response.headers for name in needed):
                 response.close()

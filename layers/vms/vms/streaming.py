@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from vms.responses import Streamed
+from vms.responses import Piece, Streamed
 
 CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 DELIMITER = b"\0" * 8
@@ -119,7 +119,7 @@ def _send_all(connection: socket.socket, response: Streamed, head: bytes, stall_
         StalledError: nothing could be sent for `stall_seconds`, or until the deadline.
     """
 
-    def send(*parts: bytes) -> None:
+    def send(*parts: Piece) -> None:
         _send(connection, parts, stall_seconds, response.deadline)
 
     send(head, *_chunk(response.prelude() + DELIMITER))
@@ -138,7 +138,7 @@ def _send_all(connection: socket.socket, response: Streamed, head: bytes, stall_
     send(b"0\r\n", trailers, b"\r\n")
 
 
-def _send(connection: socket.socket, parts: Sequence[bytes], stall_seconds: float, deadline: float) -> None:
+def _send(connection: socket.socket, parts: Sequence[Piece], stall_seconds: float, deadline: float) -> None:
     """Send the parts, in one system call if the system takes them at once. Raises as `_send_all` does."""
     left = [memoryview(part) for part in parts if part]
     while left:
@@ -172,7 +172,7 @@ def _at_least(seconds: float) -> float:
     return max(seconds, 0.1)
 
 
-def _chunk(data: bytes) -> tuple[bytes, bytes, bytes]:
+def _chunk(data: Piece) -> tuple[Piece, Piece, Piece]:
     """One chunk of the chunked coding; never one of no bytes, which would end the body."""
     return b"%x\r\n" % len(data), data, b"\r\n"
 

@@ -10,10 +10,11 @@ from vms.canonical import email_key, name_key
 from vms.database import Parameters, Row, Taken
 from vms.domain import answers
 from vms.domain.access import CALLER, OWN_CORPORATION, PERMITTED, parameters, permit, read
-from vms.errors import Conflict, Invalid
+from vms.errors import Conflict, Invalid, PlanManaged
 from vms.idempotency import IdempotencyKey
 from vms.pages import Page, Slice
 from vms.passwords import hash_password
+from vms.settings import settings
 
 type Plan = Literal["FREE", "PAID"]
 
@@ -54,10 +55,14 @@ def sign_up(
     Raises:
         Conflict: the name or the e-mail address is taken.
         Invalid: a FREE plan has no expiry.
+        PlanManaged: it asks for PAID or for an expiry, and plans are the operator's.
     """
-    if plan == "FREE" and plan_expire_at is not None:
+    managed = settings().plans_are_managed and (plan == "PAID" or plan_expire_at is not None)
+    if plan == "FREE" and plan_expire_at is not None and not managed:
         raise _free_never_expires()
     answers.recall(key, None)
+    if managed:
+        raise PlanManaged
     given = {
         "name": name,
         "name_key": name_key(name),
@@ -127,15 +132,18 @@ def change(caller: Caller, corporation_id: int, fields: dict[str, object]) -> Co
         Forbidden: the caller is no admin.
         Conflict: the name is taken.
         Invalid: an expiry without a PAID plan.
+        PlanManaged: it asks for PAID or for an expiry, and plans are the operator's.
     """
     plan, name = fields.get("plan"), fields.get("name")
-    if plan == "FREE" and fields.get("plan_expire_at") is not None:
+    managed = settings().plans_are_managed and (plan == "PAID" or "plan_expire_at" in fields)
+    if plan == "FREE" and fields.get("plan_expire_at") is not None and not managed:
         raise _free_never_expires()
     try:
         row = database.fetch_one(
             f"""WITH {CALLER}, target AS (
-                SELECT c.seq, NULL::bigint AS owner,
-                       NOT %(expiry_given)s OR %(plan)s::text IS NOT NULL OR {EFFECTIVELY_PAID} AS valid
+                SELECT c.seq, NULL::bigint AS owner, NOT %(managed)s AND (
+                    NOT %(expiry_given)s OR %(plan)s::text IS NOT NULL OR {EFFECTIVELY_PAID}
+                ) AS valid
                 FROM caller JOIN corporation c ON {OWN_CORPORATION} AND c.seq = %(id)s
             ), changed AS (
                 UPDATE corporation c SET
@@ -160,11 +168,14 @@ def change(caller: Caller, corporation_id: int, fields: dict[str, object]) -> Co
                 "plan": plan,
                 "expiry": fields.get("plan_expire_at"),
                 "expiry_given": "plan_expire_at" in fields,
+                "managed": managed,
             },
         )
     except Taken as taken:
         raise taken_conflict(taken) from None
     row = permit(caller, row)
+    if managed:
+        raise PlanManaged
     if not row["valid"]:
         raise _free_never_expires()
     return _corporation(permit(caller, {**row, "target": row["seq"]}))  # null if it was deleted at the same time

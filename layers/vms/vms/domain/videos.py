@@ -23,6 +23,7 @@ from vms.domain.corporations import EFFECTIVELY_PAID
 from vms.errors import NotFound, PlanRequired
 from vms.idempotency import IdempotencyKey
 from vms.pages import Page, Slice
+from vms.paths import object_key
 from vms.settings import settings
 
 _COLUMNS: LiteralString = "v.seq, v.name, v.file_path, v.corporation_id, v.deleted, v.created_at, v.updated_at"
@@ -58,7 +59,7 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class AdminVideo(Video):
-    """A video as an admin sees it: with the S3 key of its file in the project's bucket."""
+    """A video as an admin sees it: with the path of its file in the corporation's folder of the bucket."""
 
     file_path: str
 
@@ -115,9 +116,9 @@ def get(caller: Caller, video_id: int) -> Video:
 
 
 def find_source(caller: Caller, video_id: int) -> Source:
-    """What the stream needs of a live video of the caller's corporation. Raises `NotFound`."""
+    """What the stream needs of a live video of the caller's corporation. Raises `NotFound`, `FileMissing`."""
     row = _get(caller, video_id)
-    return Source(row["file_path"], row["granted"])
+    return Source(object_key(row["corporation_id"], row["file_path"]), row["granted"])
 
 
 def issue_playback(caller: Caller, video_id: int, *, slices: bool) -> tuple[str, datetime]:

@@ -1,0 +1,36 @@
+// What an admin does to a film, in dialogs: rename, delete.
+import { api } from "../api.js";
+import { Confirm, Dialog, Field, Submit, toast, useForm } from "../parts.js";
+import { t } from "../text.js";
+import { html } from "../vendor/preact.js";
+
+/** @typedef {import("../api.js").Video} Video */
+
+/** @param {{video: Video, onClose: () => void, onDone: (video: Video) => void}} props */
+export function Rename({ video, onClose, onDone }) {
+  const form = useForm(async ({ name }) => {
+    onDone(await api.changeVideo(video.id, { name }));
+    onClose();
+  });
+  return html`<${Dialog} title=${t("rename.title")} onClose=${onClose}>
+    <form onSubmit=${form.onSubmit} novalidate>
+      ${form.note}
+      <${Field} label=${t("name")} name="name" value=${video.name} error=${form.errorOf("name")} maxlength="255" required />
+      <footer>
+        <button type="button" class="secondary" onClick=${onClose}>${t("cancel")}</button>
+        <${Submit} busy=${form.busy}>${t("save")}<//>
+      </footer>
+    </form>
+  <//>`;
+}
+
+/** @param {{video: Video, onClose: () => void, onDone: () => void}} props */
+export function Delete({ video, onClose, onDone }) {
+  const run = async () => {
+    await api.deleteVideo(video.id);
+    toast(t("deleted", { name: video.name }));
+    onDone();
+  };
+  return html`<${Confirm} title=${t("delete.title")} text=${t("delete.text", { name: video.name })} action=${t("delete")}
+    danger run=${run} onClose=${onClose} />`;
+}

@@ -1,0 +1,124 @@
+// The members of the corporation: add, role, password, log out everywhere, delete.
+import { api, newKey } from "../api.js";
+import { Choice, Confirm, Dialog, Field, More, Submit, toast, useForm, useList } from "../parts.js";
+import { session } from "../session.js";
+import { date, number, t } from "../text.js";
+import { html, useRef, useState } from "../vendor/preact.js";
+
+/** @typedef {import("../api.js").User} User */
+
+const roles = () => /** @type {[string, string][]} */ ([["guest", t("role.guest")], ["admin", t("role.admin")]]);
+
+export default function Members() {
+  const list = useList((cursor) => api.users({ limit: 50, cursor }), []);
+  const [open, setOpen] = useState(/** @type {{how: string, user?: User} | null} */ (null));
+  const close = () => setOpen(null);
+  /** @param {User} user */
+  const replace = (user) => list.edit((all) => all.map((each) => (each.id === user.id ? user : each)));
+  const user = open?.user;
+  return html`
+    <header class="heading">
+      <h1>${t("members")}</h1>
+      <div class="tools"><button type="button" onClick=${() => setOpen({ how: "add" })}>${t("member.add")}</button></div>
+    </header>
+    <div class="scroll" role="region" aria-label=${t("members")} tabindex="0">
+      <table class="stacked" aria-busy=${list.items === null && !list.problem ? "true" : undefined}>
+        <thead><tr><th>${t("email")}</th><th>${t("role")}</th><th class="number">${t("points.title")}</th><th>${t("member-since")}</th><th><span class="hidden">${t("actions")}</span></th></tr></thead>
+        <tbody>${list.items?.map((each) => html`<${Member} key=${each.id} user=${each} open=${setOpen} />`)}</tbody>
+      </table>
+    </div>
+    <${More} list=${list} />
+    ${open?.how === "add" && html`<${Add} onClose=${close} onDone=${list.reload} />`}
+    ${user && open.how === "role" && html`<${Role} user=${user} onClose=${close} onDone=${replace} />`}
+    ${user && open.how === "password" && html`<${Password} user=${user} onClose=${close} />`}
+    ${user && open.how === "sessions" && html`<${Confirm} title=${t("sessions.title")} text=${t("sessions.text", { email: user.email })}
+      action=${t("sessions")} onClose=${close}
+      run=${async () => { await api.endSessions(user.id); toast(t("sessions.done", { email: user.email })); }} />`}
+    ${user && open.how === "delete" && html`<${Confirm} title=${t("member.delete")} text=${t("member.delete.text", { email: user.email })}
+      action=${t("delete")} danger onClose=${close}
+      run=${async () => { await api.deleteUser(user.id); list.edit((all) => all.filter(({ id }) => id !== user.id)); toast(t("deleted", { name: user.email })); }} />`}`;
+}
+
+/** @param {{user: User, open: (how: {how: string, user: User}) => void}} props */
+function Member({ user, open }) {
+  const self = user.id === session.user?.id;
+  const action = (/** @type {string} */ how, /** @type {string} */ text) => html`<button type="button" class="quiet"
+    aria-label=${`${text}: ${user.email}`} onClick=${() => open({ how, user })}>${text}</button>`;
+  return html`<tr>
+    <td><span><strong>${user.email}</strong>${self && html` <span class="mark">${t("you")}</span>`}</span></td>
+    <td data-label=${t("role")}><span class=${`mark ${user.role}`}>${t(`role.${user.role}`)}</span></td>
+    <td class="number" data-label=${t("points.title")}>${number(user.point)}</td>
+    <td data-label=${t("member-since")}>${date(user.created_at)}</td>
+    <td class="actions">
+      ${action("role", t("role"))}
+      ${!self && action("password", t("password"))}
+      ${!self && action("sessions", t("sessions"))}
+      ${!self && action("delete", t("delete"))}
+    </td>
+  </tr>`;
+}
+
+/** @param {{onClose: () => void, onDone: () => void}} props */
+function Add({ onClose, onDone }) {
+  const key = useRef({ of: "", key: "" });
+  const form = useForm(async (data) => {
+    const of = JSON.stringify(data);
+    if (key.current.of !== of) key.current = { of, key: newKey() };
+    await api.addUser(data, key.current.key);
+    toast(t("member.added", { email: data.email }));
+    onDone();
+    onClose();
+  }, (problem) => /** @type {Record<string, string>} */ (problem.kind === "conflict" ? { email: t("taken.email") } : {}));
+  return html`<${Dialog} title=${t("member.add")} onClose=${onClose}>
+    <form onSubmit=${form.onSubmit} novalidate autocomplete="off">
+      ${form.note}
+      <${Field} label=${t("email")} name="email" type="email" autocomplete="off" error=${form.errorOf("email")} required />
+      <${Field} label=${t("password")} name="password" type="password" autocomplete="new-password" hint=${t("password.hint")}
+        error=${form.errorOf("password")} required />
+      <${Choice} label=${t("role")} name="role" value="guest" options=${roles()} error=${form.errorOf("role")} />
+      <footer>
+        <button type="button" class="secondary" onClick=${onClose}>${t("cancel")}</button>
+        <${Submit} busy=${form.busy}>${t("member.add")}<//>
+      </footer>
+    </form>
+  <//>`;
+}
+
+/** @param {{user: User, onClose: () => void, onDone: (user: User) => void}} props */
+function Role({ user, onClose, onDone }) {
+  const form = useForm(async ({ role }) => {
+    onDone(await api.changeUser(user.id, { role }));
+    onClose();
+  }, (problem) => /** @type {Record<string, string>} */ (problem.kind === "conflict" ? { role: t("last-admin") } : {}));
+  return html`<${Dialog} title=${t("role.of", { email: user.email })} onClose=${onClose}>
+    <form onSubmit=${form.onSubmit} novalidate>
+      ${form.note}
+      <${Choice} label=${t("role")} name="role" value=${user.role} options=${roles()} error=${form.errorOf("role")} />
+      <footer>
+        <button type="button" class="secondary" onClick=${onClose}>${t("cancel")}</button>
+        <${Submit} busy=${form.busy}>${t("save")}<//>
+      </footer>
+    </form>
+  <//>`;
+}
+
+/** @param {{user: User, onClose: () => void}} props */
+function Password({ user, onClose }) {
+  const form = useForm(async ({ password }) => {
+    await api.changeUser(user.id, { password });
+    toast(t("password.reset.done", { email: user.email }));
+    onClose();
+  });
+  return html`<${Dialog} title=${t("password.reset")} onClose=${onClose}>
+    <form onSubmit=${form.onSubmit} novalidate>
+      <p>${t("password.reset.text", { email: user.email })}</p>
+      ${form.note}
+      <${Field} label=${t("password.new")} name="password" type="password" autocomplete="new-password" hint=${t("password.hint")}
+        error=${form.errorOf("password")} required />
+      <footer>
+        <button type="button" class="secondary" onClick=${onClose}>${t("cancel")}</button>
+        <${Submit} busy=${form.busy}>${t("save")}<//>
+      </footer>
+    </form>
+  <//>`;
+}

@@ -1,0 +1,101 @@
+// The player: media-chrome's controls around a <video>, which `watching.js` keeps supplied and whose progress it reports.
+import { api } from "../api.js";
+import { Note, Poster, toast, useData } from "../parts.js";
+import { refreshUser, session } from "../session.js";
+import { clock, date, language, size, t } from "../text.js";
+import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { Delete, Rename } from "./editing.js";
+import { Watching } from "./watching.js";
+
+const POINTS_AFTER = 1500; // ms after the first picture: the view is committed before the first byte
+
+/** @param {{params: string[]}} props */
+export default function Watch({ params: [id] }) {
+  const { data: video, problem, reload } = useData(() => api.video(id), [id]);
+  const [changing, setChanging] = useState(/** @type {string | null} */ (null));
+  useEffect(() => {
+    if (video) document.title = `${video.name} · ${t("brand")}`;
+  }, [video]);
+  if (problem) return html`<h1>${t("watch")}</h1><${Note} problem=${problem} /><a href="#/library">${t("back")}</a>`;
+  if (!video) return html`<p class="starting" aria-busy="true"></p>`;
+  const close = () => setChanging(null);
+  const facts = [video.duration && clock(video.duration), video.width && `${video.width} × ${video.height}`, video.size && size(video.size)];
+  return html`
+    <a class="back" href="#/library">‹ ${t("library")}</a>
+    <${Player} video=${video} />
+    <header class="heading">
+      <h1>${video.name}</h1>
+      ${session.isAdmin && html`<div class="tools">
+        <button type="button" class="secondary" onClick=${() => setChanging("rename")}>${t("rename")}</button>
+        <button type="button" class="secondary" onClick=${() => setChanging("delete")}>${t("delete")}</button>
+      </div>`}
+    </header>
+    <p class="facts">${[date(video.created_at), ...facts].filter(Boolean).join(" · ")}</p>
+    ${changing === "rename" && html`<${Rename} video=${video} onClose=${close} onDone=${reload} />`}
+    ${changing === "delete" && html`<${Delete} video=${video} onClose=${close} onDone=${() => { location.hash = "#/library"; }} />`}`;
+}
+
+/** @param {{video: import("../api.js").Video}} props */
+function Player({ video }) {
+  const ref = useRef(/** @type {HTMLVideoElement | null} */ (null));
+  const [ready, setReady] = useState(false);
+  const [state, setState] = useState({ problem: /** @type {unknown} */ (null), resumed: 0, completed: video.completed ?? false });
+  const [watching, setWatching] = useState(/** @type {Watching | null} */ (null));
+  useEffect(() => {
+    import("../vendor/media-chrome.js").then(async ({ addTranslation, setLanguage: speak }) => {
+      addTranslation("ko", (await import("../messages/player-ko.js")).default);
+      speak(language());
+      setReady(true);
+    });
+  }, []);
+  useEffect(() => {
+    if (!ready || !ref.current) return undefined;
+    const made = new Watching(ref.current, video, (change) => setState((old) => ({ ...old, ...change })));
+    setWatching(made);
+    void made.begin();
+    return () => made.end();
+  }, [ready, video.id]);
+  const before = session.user?.point ?? 0;
+  const started = async () => {
+    await new Promise((resolve) => setTimeout(resolve, POINTS_AFTER));
+    const user = await refreshUser().catch(() => null);
+    if (user && user.point > before) toast(t("points.granted", { n: user.point - before }));
+  };
+  if (!ready) return html`<div class="player"><${Poster} video=${video} /></div>`;
+  const label = { tooltipplacement: "top" };
+  return html`<div class="player">
+    <media-controller lang=${language()} aria-label=${video.name} hotkeys="">
+      <video slot="media" ref=${ref} playsinline preload="metadata" tabindex="-1" onPlaying=${once(started)}></video>
+      <media-loading-indicator slot="centered-chrome" noautohide></media-loading-indicator>
+      <media-control-bar class="seek"><media-time-range></media-time-range></media-control-bar>
+      <media-control-bar>
+        <media-play-button ...${label}></media-play-button>
+        <media-seek-backward-button seekoffset="10" ...${label}></media-seek-backward-button>
+        <media-seek-forward-button seekoffset="10" ...${label}></media-seek-forward-button>
+        <media-mute-button ...${label}></media-mute-button>
+        <media-volume-range class="wide"></media-volume-range>
+        <media-time-display showduration></media-time-display>
+        <span class="space"></span>
+        <media-captions-button ...${label}></media-captions-button>
+        <media-playback-rate-button rates="0.5 0.75 1 1.25 1.5 1.75 2" ...${label}></media-playback-rate-button>
+        <media-pip-button class="wide" ...${label}></media-pip-button>
+        <media-fullscreen-button ...${label}></media-fullscreen-button>
+      </media-control-bar>
+    </media-controller>
+    ${state.problem && html`<div class="over"><${Note} problem=${state.problem} />
+      <button type="button" onClick=${() => watching?.renew(true)}>${t("retry")}</button></div>`}
+  </div>
+  ${state.resumed > 0 && html`<p class="resumed" role="status">${t("resumed", { at: clock(state.resumed) })}
+    <button type="button" class="quiet" onClick=${() => watching?.restart()}>${t("from-start")}</button></p>`}
+  ${state.completed && html`<p class="resumed"><span class="mark completed">${t("completed")}</span></p>`}`;
+}
+
+/** @param {() => void} run */
+function once(run) {
+  return (/** @type {Event} */ event) => {
+    const element = /** @type {HTMLElement} */ (event.currentTarget);
+    if (element.dataset.started) return;
+    element.dataset.started = "yes";
+    run();
+  };
+}

@@ -1,0 +1,275 @@
+// What several pages are made of: fields, forms, dialogs, notes, lists that load more, pictures of films.
+import { api } from "./api.js";
+import { Problem, fieldSentence } from "./problem.js";
+import { t } from "./text.js";
+import { html, useCallback, useEffect, useId, useRef, useState } from "./vendor/preact.js";
+
+/** @typedef {import("./api.js").Video} Video */
+
+// ---- Short messages at the edge of the page ----------------------------------------------------------------------
+/** @type {Set<(message: {id: number, text: string}) => void>} */
+const toasted = new Set();
+let toasts = 0;
+
+/** @param {string} text */
+export function toast(text) {
+  toasts += 1;
+  for (const listener of toasted) listener({ id: toasts, text });
+}
+
+export function Toasts() {
+  const [shown, setShown] = useState(/** @type {{id: number, text: string}[]} */ ([]));
+  useEffect(() => {
+    /** @param {{id: number, text: string}} message */
+    const listener = (message) => {
+      setShown((all) => [...all.slice(-2), message]);
+      setTimeout(() => setShown((all) => all.filter(({ id }) => id !== message.id)), 6000);
+    };
+    toasted.add(listener);
+    return () => void toasted.delete(listener);
+  }, []);
+  return html`<div class="toasts" role="status">
+    ${shown.map(({ id, text }) => html`<p key=${id}>${text}</p>`)}
+  </div>`;
+}
+
+/** @param {{problem?: unknown, children?: unknown}} props */
+export function Note({ problem, children }) {
+  const text = problem instanceof Problem ? problem.sentence : problem ? t("problem.page") : "";
+  return (text || children) && html`<div class="note" role="alert">
+    <p>${text}${children}</p>
+    ${problem instanceof Problem && problem.status >= 500 && problem.instance &&
+      html`<small>${t("problem.instance", { id: problem.instance })}</small>`}
+  </div>`;
+}
+
+/** @param {{title: string, text?: string, children?: unknown}} props */
+export function Empty({ title, text, children }) {
+  return html`<section class="empty">
+    <svg viewBox="0 0 48 48" aria-hidden="true"><rect x="5" y="10" width="38" height="28" rx="5" /><path d="m20 18 10 6-10 6z" /></svg>
+    <h2>${title}</h2>
+    ${text && html`<p>${text}</p>`} ${children}
+  </section>`;
+}
+
+// ---- Forms -------------------------------------------------------------------------------------------------------
+/**
+ * The state of a form: what it is refused with, whether it is on its way, and how often it was `done`.
+ * @param {(data: Record<string, string>) => Promise<unknown>} submit
+ * @param {(problem: Problem) => Record<string, string>} [place] which field a problem without a field is about
+ */
+export function useForm(submit, place = () => ({})) {
+  const [busy, setBusy] = useState(false);
+  const [done, setDone] = useState(0);
+  const [refused, setRefused] = useState(/** @type {{problem: unknown, fields: Record<string, string>} | null} */ (null));
+  /** @param {SubmitEvent} event */
+  const onSubmit = async (event) => {
+    event.preventDefault();
+    if (busy) return;
+    const form = /** @type {HTMLFormElement} */ (event.currentTarget);
+    setBusy(true);
+    setRefused(null);
+    try {
+      await submit(/** @type {Record<string, string>} */ (Object.fromEntries(new FormData(form))));
+      setDone((n) => n + 1);
+    } catch (problem) {
+      const said = problem instanceof Problem ? problem : null;
+      const fields = Object.fromEntries(said?.errors.map(({ field, message }) => [field, fieldSentence(message)]) ?? []);
+      setRefused({ problem, fields: { ...fields, ...(said ? place(said) : {}) } });
+      requestAnimationFrame(() => /** @type {HTMLElement | null} */ (form.querySelector("[aria-invalid=true]"))?.focus());
+    } finally {
+      setBusy(false);
+    }
+  };
+  /** @param {string} name */
+  const errorOf = (name) => refused?.fields[name];
+  const unplaced = refused && Object.keys(refused.fields).length === 0 ? refused.problem : null;
+  return { busy, done, onSubmit, errorOf, note: html`<${Note} problem=${unplaced} />` };
+}
+
+/** @param {{label: string, name: string, error?: string, hint?: string} & Record<string, unknown>} props */
+export function Field({ label, name, error, hint, ...input }) {
+  const id = useId();
+  const described = [hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(" ");
+  return html`<div class="field">
+    <label for=${id}>${label}</label>
+    <input id=${id} name=${name} ...${input} aria-invalid=${error ? "true" : undefined}
+      aria-describedby=${described || undefined} />
+    ${hint && html`<small id="${id}-hint">${hint}</small>`}
+    ${error && html`<small id="${id}-error" class="error">${error}</small>`}
+  </div>`;
+}
+
+/** @param {{label: string, name: string, options: [string, string][], error?: string, compact?: boolean} & Record<string, unknown>} props */
+export function Choice({ label, name, options, error, compact, ...select }) {
+  const id = useId();
+  return html`<div class=${compact ? "field compact" : "field"}>
+    <label for=${id}>${label}</label>
+    <select id=${id} name=${name} ...${select} aria-invalid=${error ? "true" : undefined}
+      aria-describedby=${error ? `${id}-error` : undefined}>
+      ${options.map(([value, text]) => html`<option value=${value} selected=${value === select.value}>${text}</option>`)}
+    </select>
+    ${error && html`<small id="${id}-error" class="error">${error}</small>`}
+  </div>`;
+}
+
+/** @param {{busy?: boolean, children?: unknown} & Record<string, unknown>} props */
+export function Submit({ busy, children, ...button }) {
+  return html`<button type="submit" ...${button} aria-busy=${busy ? "true" : undefined} disabled=${busy}>${children}</button>`;
+}
+
+// ---- Dialogs -----------------------------------------------------------------------------------------------------
+/** @param {{title: string, onClose: () => void, children?: unknown, locked?: boolean}} props */
+export function Dialog({ title, onClose, children, locked }) {
+  const ref = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  const id = useId();
+  useEffect(() => {
+    const before = /** @type {HTMLElement | null} */ (document.activeElement);
+    ref.current?.showModal();
+    const first = /** @type {HTMLElement | null | undefined} */ (ref.current?.querySelector("[autofocus], input, select"));
+    first?.focus();
+    return () => before?.focus();
+  }, []);
+  /** @param {Event} event */
+  const cancel = (event) => {
+    event.preventDefault();
+    onClose();
+  };
+  return html`<dialog ref=${ref} aria-labelledby=${id} onCancel=${cancel}>
+    <article>
+      <header>
+        <h2 id=${id}>${title}</h2>
+        ${!locked && html`<button type="button" class="quiet icon" aria-label=${t("close")} onClick=${onClose}>✕</button>`}
+      </header>
+      ${children}
+    </article>
+  </dialog>`;
+}
+
+/** Ask before something that others will notice.
+ * @param {{title: string, text: string, action: string, danger?: boolean, run: () => Promise<unknown>, onClose: () => void}} props */
+export function Confirm({ title, text, action, danger, run, onClose }) {
+  const form = useForm(async () => {
+    await run();
+    onClose();
+  });
+  return html`<${Dialog} title=${title} onClose=${onClose}>
+    <form onSubmit=${form.onSubmit}>
+      <p>${text}</p>
+      ${form.note}
+      <footer>
+        <button type="button" class="secondary" onClick=${onClose}>${t("cancel")}</button>
+        <${Submit} busy=${form.busy} class=${danger ? "danger" : ""} autofocus>${action}<//>
+      </footer>
+    </form>
+  <//>`;
+}
+
+// ---- Data --------------------------------------------------------------------------------------------------------
+/**
+ * A list that comes in pages, and is loaded anew when `of` changes.
+ * @template T
+ * @param {(cursor: string | null) => Promise<import("./api.js").Page<T>>} load
+ * @param {unknown[]} of
+ */
+export function useList(load, of) {
+  const empty = { items: /** @type {T[] | null} */ (null), next: /** @type {string | null} */ (null), problem: /** @type {unknown} */ (null) };
+  const [list, setList] = useState(empty);
+  const [busy, setBusy] = useState(false);
+  const latest = useRef(0);
+  const fetchPage = useCallback(async (/** @type {string | null} */ cursor) => {
+    latest.current += 1;
+    const mine = latest.current;
+    setBusy(true);
+    try {
+      const page = await load(cursor);
+      if (mine !== latest.current) return;
+      setList((old) => ({ items: cursor ? [...(old.items ?? []), ...page.items] : page.items, next: page.next_cursor, problem: null }));
+    } catch (problem) {
+      if (mine === latest.current) setList((old) => ({ ...old, problem }));
+    } finally {
+      if (mine === latest.current) setBusy(false);
+    }
+  }, of);
+  useEffect(() => void fetchPage(null), [fetchPage]);
+  return {
+    ...list, busy,
+    more: () => fetchPage(list.next),
+    reload: () => fetchPage(null),
+    /** @param {(items: T[]) => T[]} change */
+    edit: (change) => setList((old) => ({ ...old, items: change(old.items ?? []) })),
+  };
+}
+
+/** @param {{list: {next: string | null, busy: boolean, problem: unknown, more: () => void, reload: () => void}}} props */
+export function More({ list }) {
+  return html`<div class="more">
+    <${Note} problem=${list.problem} />
+    ${list.problem && html`<button class="secondary" onClick=${list.reload}>${t("retry")}</button>`}
+    ${!list.problem && list.next && html`<button class="secondary" aria-busy=${list.busy ? "true" : undefined}
+      onClick=${list.more}>${t("more")}</button>`}
+  </div>`;
+}
+
+/**
+ * @template T
+ * @param {() => Promise<T>} load
+ * @param {unknown[]} of
+ */
+export function useData(load, of) {
+  const [state, setState] = useState({ data: /** @type {T | null} */ (null), problem: /** @type {unknown} */ (null) });
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    let gone = false;
+    load().then(
+      (data) => gone || setState({ data, problem: null }),
+      (problem) => gone || setState({ data: null, problem }),
+    );
+    return () => void (gone = true);
+  }, [...of, turn]);
+  return { ...state, reload: () => setTurn((n) => n + 1) };
+}
+
+// ---- Pictures ----------------------------------------------------------------------------------------------------
+/** Pictures that were fetched, by the ETag that names each one. @type {Map<string, Promise<string>>} */
+const posters = new Map();
+
+/** @param {{video: Video}} props */
+export function Poster({ video }) {
+  const [url, setUrl] = useState(/** @type {string | null} */ (null));
+  useEffect(() => {
+    if (!video.poster) return undefined;
+    const name = `${video.id} ${video.poster}`;
+    const found = posters.get(name) ?? api.poster(video.id).then(URL.createObjectURL);
+    posters.set(name, found);
+    let gone = false;
+    found.then((address) => gone || setUrl(address), () => posters.delete(name));
+    return () => void (gone = true);
+  }, [video.id, video.poster]);
+  return url ? html`<img class="poster" src=${url} alt="" />` : html`<${Placeholder} id=${video.id} />`;
+}
+
+/** A number of 32 bits that looks random (the finalizer of MurmurHash3). @param {number} n */
+function mixed(n) {
+  n = Math.imul(n ^ (n >>> 16), 0x85ebca6b);
+  n = Math.imul(n ^ (n >>> 13), 0xc2b2ae35);
+  return (n ^ (n >>> 16)) >>> 0;
+}
+
+/** A drawing that is always the same for a film: hills before a low sun, in colours of its id. @param {{id: number}} props */
+export function Placeholder({ id }) {
+  const random = (/** @type {number} */ n) => mixed(id * 64 + n) / 2 ** 32;
+  const hue = Math.round(random(1) * 360);
+  const tone = (/** @type {number} */ turn, /** @type {number} */ s, /** @type {number} */ l) => `hsl(${(hue + turn) % 360} ${s}% ${l}%)`;
+  const hill = (/** @type {number} */ n, /** @type {number} */ top) => {
+    const [a, b, c] = [1, 2, 3].map((step) => top + random(n * 10 + step) * 26);
+    return `M0 ${a} C 80 ${b - 24} 120 ${c + 18} 190 ${b} S 290 ${a - 18} 320 ${c} V180 H0Z`;
+  };
+  return html`<svg class="poster" viewBox="0 0 320 180" preserveAspectRatio="xMidYMid slice" aria-hidden="true">
+    <rect width="320" height="180" fill=${tone(0, 45, 72)} />
+    <circle cx=${60 + random(4) * 200} cy=${52 + random(5) * 34} r=${20 + random(6) * 16} fill=${tone(40, 80, 86)} />
+    <path d=${hill(1, 78)} fill=${tone(12, 38, 56)} />
+    <path d=${hill(2, 106)} fill=${tone(24, 42, 42)} />
+    <path d=${hill(3, 134)} fill=${tone(36, 46, 28)} />
+  </svg>`;
+}

@@ -1,0 +1,5 @@
+"""What the operator is told when an action is refused."""
+
+
+class Refused(Exception):
+    """The action was refused and changed nothing; the message is for the operator."""
