@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 
 from vms import periods, spreadsheets
 from vms.api import Api, Response, Who
@@ -33,14 +33,23 @@ def _date(value: object) -> object:
     return value
 
 
+def _known(value: date | None) -> date | None:
+    if value is not None and not periods.FIRST <= value <= periods.LAST:
+        raise ValueError(f"must be from {periods.FIRST} to {periods.LAST}")
+    return value
+
+
 def _zone(value: str) -> str:
     periods.zone(value)
     return value
 
 
-Day = Annotated[date | None, BeforeValidator(_date), Field(ge=periods.FIRST, le=periods.LAST)]
-From = Annotated[Day, Query(alias="from", description="The first day, 2000-01-01 at the earliest.")]
-To = Annotated[Day, Query(alias="to", description="The last day, which belongs to the period; not before `from`.")]
+Day = Annotated[date | None, BeforeValidator(_date), AfterValidator(_known)]
+From = Annotated[Day, Query(alias="from", description="The first day, of the years 2000 to 2999.")]
+To = Annotated[
+    Day,
+    Query(alias="to", description="The last day, of the same years, which belongs to the period; not before `from`."),
+]
 Timezone = Annotated[
     str,
     AfterValidator(_zone),

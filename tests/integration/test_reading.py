@@ -36,7 +36,14 @@ SHOWN = {
         *("seq", "email", "role", "corporation_id", "point", "created_at", "updated_at", "deleted_at", "email_key"),
         "epoch",
     },
-    "video": {"seq", "name", "file_path", "deleted", "corporation_id", "created_at", "updated_at"},
+    "video": {"seq", "name", "file_path", "deleted", "corporation_id", "created_at", "updated_at", "duration"},
+    "video_progress": {
+        *("user_id", "video_id", "position", "watched", "watched_seconds", "reported_at", "completed_at"),
+    },
+    "video_poster": {"video_id", "content_type", "etag", "content"},
+    "activity": {"user_id", "video_id", "bucket", "corporation_id", "views", "completions", "points", "seconds"},
+    "activity_total": {"kind", "subject", "bucket", "views", "viewers", "completions", "points", "seconds"},
+    "viewer_presence": {"user_id", "bucket", "corporation_id"},
     "video_view_log": {"seq", "video_id", "user_id", "point", "created_at"},
     "refresh_token": {
         *("seq", "user_id", "family", "expired_at", "revoked_at", "created_at", "generation", "rotated_at"),
@@ -146,7 +153,7 @@ def test_an_export_has_every_row_of_a_corporation_and_no_secret(
             assert found == wanted
         assert lines[0]["table"] == "corporation"
         assert not {"password", "token"} & {column for line in lines for column in line["row"]}
-        assert catalog.read().wide == {"album"}
+        assert catalog.read().wide == {"album", "video_poster"}
 
 
 def test_an_export_is_refused_for_what_there_is_not(stage: Stage) -> None:

@@ -246,7 +246,7 @@ def test_what_is_deleted_for_good_leaves_nothing_behind(stage: Stage) -> None:
            OR kind = 'video' AND subject = %s OR kind IN ('corporation', 'day', 'week') AND subject = %s)"""
     assert stage.value(left, ids, ids, ids, video, company.id) > 7
     expect(company.guest.call("PUT", f"/v1/videos/{video}/progress", {"position": 9, "watched": [[0, 27]]}), 200)
-    for table in ("video_view_log", "video_progress", "refresh_token"):
+    for table in ("video_view_log", "video_progress", "refresh_token", "activity", "viewer_presence"):
         stage.own.execute(sql.SQL("DELETE FROM {} WHERE user_id = ANY(%s)").format(sql.Identifier(table)), (ids,))
     stage.own.execute("DELETE FROM video WHERE seq = %s", (video,))
     stage.own.execute('DELETE FROM "user" WHERE seq = ANY(%s)', (ids,))
