@@ -181,6 +181,8 @@ def _complete(operation: dict[str, Any]) -> None:
     operation.setdefault("security", [] if operation["x-who"] == "anonymous" else [{"bearer": []}])
     if kinds := operation.pop("x-takes", ()):
         operation["requestBody"] = {"required": True, "content": {kind: {"schema": BYTES} for kind in kinds}}
+    for kind in operation.pop("x-also-media", ()):
+        operation["responses"]["200"]["content"][kind] = {"schema": TEXT}
     if operation.get("x-idempotent"):
         _say_idempotent(operation)
     for parameter in operation.get("parameters", ()):

@@ -18,7 +18,7 @@ from tests.e2e.films import FILM, put
 from tests.e2e.senders import complete, sent
 from tests.service import Services, forget
 from vms import database, migrations
-from vms.domain import attempts, corporations, sessions
+from vms.domain import attempts, corporations, rollup, sessions
 from vms.errors import Unavailable
 
 
@@ -339,7 +339,7 @@ def run_the_schedule(stage: Stage) -> Act:
 
     def call() -> httpx.Response:
         try:
-            done = {"expired": corporations.expire_plans(), "purged": sessions.purge()}
+            done = {"expired": corporations.expire_plans(), "purged": sessions.purge(), "moved": rollup.roll_up()}
             return httpx.Response(200, json=done)
         except Unavailable as unavailable:  # the scheduler counts a failure, and the next run does it
             body = unavailable.body("the schedule's")

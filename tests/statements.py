@@ -22,6 +22,9 @@ CONFINED_BY: Mapping[str, tuple[str, ...]] = {
     "video_view_log": (*_OF_A_USER, *_OF_A_VIDEO),
     "video_progress": (*_OF_A_USER, *_OF_A_VIDEO),
     "video_poster": _OF_A_VIDEO,
+    "activity": ("OWN_CORPORATION", *_OF_A_USER, *_OF_A_VIDEO),
+    "activity_total": ("OWN_CORPORATION", *_OF_A_USER, *_OF_A_VIDEO),
+    "viewer_presence": ("OWN_CORPORATION", *_OF_A_USER),
     "refresh_token": _OF_A_USER,
     "upload": ("OWN_UPLOAD",),
 }

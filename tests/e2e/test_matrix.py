@@ -79,7 +79,17 @@ def operations(who: str | None = None) -> list[tuple[str, str]]:
 
 
 PROTECTED = [*operations("any"), *operations("admin"), *operations("admin, or self")]
-OWN_ONLY = {"/v1/auth/me", "/v1/auth/logout", "/v1/corporations", "/v1/videos", "/v1/users", "/v1/uploads"}
+OWN_ONLY = {
+    "/v1/reports/videos",
+    "/v1/reports/members",
+    "/v1/reports/views",
+    "/v1/auth/me",
+    "/v1/auth/logout",
+    "/v1/corporations",
+    "/v1/videos",
+    "/v1/users",
+    "/v1/uploads",
+}
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,9 @@ TABLES = (
     "upload",
     "video_progress",
     "video_poster",
+    "activity",
+    "activity_total",
+    "viewer_presence",
 )
 SECRET = "a row's secret"
 
@@ -60,6 +63,7 @@ def reads(stage: Stage) -> list[tuple[str, int]]:
         (f"/v1/videos/{video}/progress", 200),
         (f"/v1/view-logs/{user.id}", 200),
         (f"/v1/view-logs/{user.id}/{video}", 200),
+        *((f"/v1/reports/{report}", 200) for report in ("videos", "members", "views")),
         ("/health", 200),
     ]
 

@@ -37,6 +37,10 @@ NEVER = {
         (SELECT coalesce(sum(l.point), 0) FROM video_view_log l WHERE l.user_id = u.seq)""",
     "second views of a video by a user": """SELECT count(*) - count(DISTINCT (user_id, video_id))
         FROM video_view_log""",
+    "points that no report counts, or counts twice": """SELECT abs(
+        (SELECT coalesce(sum(point), 0) FROM video_view_log) - (SELECT coalesce(sum(points), 0) FROM activity)
+        - (SELECT coalesce(sum(t.points), 0) FROM (SELECT DISTINCT ON (r.subject) r.points FROM activity_total r
+           WHERE r.kind = 'video' ORDER BY r.subject, r.bucket DESC) t))""",
     "views of another corporation's video": """SELECT count(*) FROM video_view_log l JOIN "user" u ON u.seq = l.user_id
         JOIN video v ON v.seq = l.video_id WHERE u.corporation_id <> v.corporation_id""",
     "live corporations without a live admin": """SELECT count(*) FROM corporation c

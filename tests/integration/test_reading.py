@@ -43,6 +43,13 @@ SHOWN = {
         *("seq", "corporation_id", "video_id", "replaces", "name", "file_name", "file_path", "size", "part_size"),
         *("s3_upload_id", "status", "leftover", "expires_at", "created_at", "updated_at"),
     },
+    "video_progress": {
+        *("user_id", "video_id", "position", "watched", "watched_seconds", "reported_at", "completed_at"),
+    },
+    "video_poster": {"video_id", "content_type", "etag", "content"},
+    "activity": {"user_id", "video_id", "bucket", "corporation_id", "views", "completions", "points", "seconds"},
+    "activity_total": {"kind", "subject", "bucket", "views", "viewers", "completions", "points", "seconds"},
+    "viewer_presence": {"user_id", "bucket", "corporation_id"},
     "video_view_log": {"seq", "video_id", "user_id", "point", "created_at"},
     "refresh_token": {
         *("seq", "user_id", "family", "expired_at", "revoked_at", "created_at", "generation", "rotated_at"),

@@ -57,7 +57,8 @@ class Declared(TypedDict):
     An `idempotent` route hands `Api.idempotency_key` to its rule, so that a request with this header can be sent again.
     `also` has further statuses of success with the same body, and what each means; `media` has the body's media types,
     if it is not JSON of the handler's return type. `takes` has those of a request body that is not JSON, which the
-    handler gets by `Api.content`. What is not `documented` is not in the OpenAPI document.
+    handler gets by `Api.content`; `also_media` those that the answer may have besides JSON. What is not `documented` is
+    not in the OpenAPI document.
     """
 
     summary: str
@@ -68,6 +69,7 @@ class Declared(TypedDict):
     also: NotRequired[Mapping[int, str]]
     media: NotRequired[Sequence[str]]
     takes: NotRequired[Sequence[str]]
+    also_media: NotRequired[Sequence[str]]
     documented: NotRequired[bool]
 
 
@@ -142,7 +144,7 @@ class Api:
                 include_in_schema=declared.get("documented", True),
                 openapi_extensions={"x-who": who.value}
                 | ({"x-idempotent": True} if idempotent else {})
-                | ({"x-takes": list(takes)} if takes else {}),
+                | {"x-takes": list(takes), "x-also-media": list(declared.get("also_media", ()))},
                 middlewares=[_gate(who), self._validate, *([_replay(status)] if idempotent else [])],
             )
             return register(handler)
