@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # their libraries take long to import, and are imported besid
 
 ROOT = Path(__file__).resolve().parent.parent
 MIGRATIONS = ROOT / "sql" / "migrations"
+LOCAL_ORIGINS = "http://localhost:*,http://127.0.0.1:*"
 
 
 class RunnerError(Exception):
@@ -126,7 +127,8 @@ class Services:
         self.s3 = s3.start(self.directory / "s3")
 
     def _read_template(self) -> None:
-        self.template = load(ROOT / "template.yaml", self.directory)
+        origins = os.environ.get("CORS_ORIGINS", LOCAL_ORIGINS)
+        self.template = load(ROOT / "template.yaml", self.directory, CorsOrigins=origins)
 
     def _migrate(self) -> None:
         from vms import migrations

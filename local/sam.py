@@ -1,6 +1,7 @@
 """Reads template.yaml as CloudFormation does: by the public SAM translator, with the intrinsic functions resolved.
 
-Parameters take their defaults. A reference to what only a deployment knows becomes a harmless placeholder.
+Parameters take their defaults, but for those that `load` is given. A reference to what only a deployment knows becomes
+a harmless placeholder.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ INTEGRATION_MS = 29_000
 _FUNCTION_IN_ARN = re.compile(r":function:([A-Za-z0-9_-]+)")
 
 
-def load(path: Path, cache: Path | None = None) -> Template:
+def load(path: Path, cache: Path | None = None, **parameters: str) -> Template:
     """Read the template; `cache` keeps its translation (seconds) while the file is the same. Raises `TemplateError`."""
     try:
         text = path.read_bytes()
@@ -36,6 +37,8 @@ def load(path: Path, cache: Path | None = None) -> Template:
         document = _translate(path)
         if stored is not None:
             stored.write_text(json.dumps({"key": key, **document}))
+    for name, value in parameters.items():
+        document["translated"]["Parameters"][name]["Default"] = value
     return read(document["source"], document["translated"], path.parent)
 
 

@@ -45,6 +45,7 @@ WHO = {
 TEXT: dict[str, object] = {"type": "string"}
 # "Amazon API Gateway important notes": the header comes by one of its two names.
 RENAMED = "x-amzn-Remapped-WWW-Authenticate"
+BYTES: dict[str, object] = {"type": "string", "contentMediaType": "application/octet-stream", "minLength": 1}
 # The headers of an answer by its status, beside those that every answer has.
 HEADERS: dict[str, dict[str, tuple[str, dict[str, object]]]] = {
     "302": {"Location": ("The URL of the documentation.", TEXT)},
@@ -178,6 +179,8 @@ def _complete(operation: dict[str, Any]) -> None:
     who = WHO[operation["x-who"]]
     operation["description"] = "\n\n".join(part for part in (operation.get("description"), who) if part)
     operation.setdefault("security", [] if operation["x-who"] == "anonymous" else [{"bearer": []}])
+    if kinds := operation.pop("x-takes", ()):
+        operation["requestBody"] = {"required": True, "content": {kind: {"schema": BYTES} for kind in kinds}}
     if operation.get("x-idempotent"):
         _say_idempotent(operation)
     for parameter in operation.get("parameters", ()):

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from local import demo
 from local.files import write_private
-from local.runner import ROOT, RunnerError, Services, locked, until_stopped
+from local.runner import LOCAL_ORIGINS, ROOT, RunnerError, Services, locked, until_stopped
 
 HOST = "host.docker.internal"
 _OWN = str(Path(sys.executable).parent)  # has sam, and the Python that builds the layers
@@ -129,6 +129,7 @@ async def _settings(services: Services, gates: Gates) -> dict[str, str]:
         "AWS_ENDPOINT_URL_S3": f"http://{await gates.open(endpoint.port or 80)}",
         "BCRYPT_COST": os.environ.get("BCRYPT_COST", "12"),
         "PLAN_CHANGES": os.environ.get("PLAN_CHANGES") or "self",
+        "CORS_ORIGINS": os.environ.get("CORS_ORIGINS", LOCAL_ORIGINS),
     }
 
 

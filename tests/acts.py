@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.conftest import MIGRATIONS
-from tests.e2e.clients import PASSWORD, Company, Person, add_member, expect, found_company, log_in, unique
+from tests.e2e.clients import PASSWORD, PIXEL, Company, Person, add_member, expect, found_company, log_in, unique
 from tests.e2e.films import put
 from tests.service import Services, forget
 from vms import database, migrations
@@ -231,6 +231,20 @@ def log_a_view(stage: Stage) -> Act:
     )
 
 
+def report_progress(stage: Stage) -> Act:
+    user, video = add_member(stage.company.admin), stage.company.video()
+    body = {"position": 10, "watched": [[0, 10]]}
+    query = "SELECT coalesce(sum(watched_seconds), 0)::integer / 10 FROM video_progress WHERE user_id = %s"
+    return Act(lambda: user.call("PUT", f"/v1/videos/{video}/progress", body), 200, lambda: stage.value(query, user.id))
+
+
+def put_poster(stage: Stage) -> Act:
+    video = stage.company.video()
+    query = "SELECT count(*) FROM video_poster WHERE video_id = %s"
+    path = f"/v1/videos/{video}/poster"
+    return Act(lambda: stage.company.admin.call("PUT", path, PIXEL), 200, lambda: stage.value(query, video))
+
+
 def begin_session(stage: Stage) -> Act:
     user = add_member(stage.company.admin)
     body = {"email": user.email, "password": PASSWORD}
@@ -305,5 +319,6 @@ def run_the_schedule(stage: Stage) -> Act:
 ACTS = [
     *(sign_up, change_corporation, delete_corporation, add_user, change_role, change_own_password, delete_user),
     *(add_video, change_video, delete_video, restore_video, stream, stream_of_a_logged_view, log_a_view),
+    *(report_progress, put_poster),
     *(begin_session, fail_to_log_in, refresh, log_out, log_out_everywhere, run_the_schedule),
 ]

@@ -25,6 +25,7 @@ POWERTOOLS = {"POWERTOOLS_SERVICE_NAME": "test", "POWERTOOLS_METRICS_NAMESPACE":
 os.environ |= POWERTOOLS
 
 from local import postgres, s3
+from local.runner import LOCAL_ORIGINS
 from tests.e2e.clients import Company, found_company
 from tests.in_process import InProcess
 from tests.runner import Runner, read_environment
@@ -98,6 +99,7 @@ def environment(services: Services) -> Iterator[dict[str, str]]:
         "AWS_REGION": storage.region,
         "BCRYPT_COST": "4",
         "PLAN_CHANGES": "self",
+        "CORS_ORIGINS": LOCAL_ORIGINS,
         "MIGRATIONS_DIR": str(MIGRATIONS),
     }
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL that knows its protocol, and breaks the connection at a statement.
+"""A proxy before PostgreSQL that knows its protocol, shows what is sent, and breaks the connection at a statement.
 
 A statement ends with a Query message (simple protocol) or with a Sync (extended); each is one round trip, and is
 counted from 0 over all connections (https://www.postgresql.org/docs/current/protocol-flow.html). Connections do not use
@@ -9,6 +9,7 @@ import contextlib
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,10 +28,14 @@ class Cut:
 
 
 class DatabaseProxy:
-    """Listens on a loopback port and passes everything on to `target`; at `cut`, once, it breaks the connection."""
+    """Listens on a loopback port and passes everything on to `target`; at `cut`, once, it breaks the connection.
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    `watch` sees each message of a client first: its type, empty for the first of a connection, and what it says.
+    """
+
+    def __init__(self, target: tuple[str, int], watch: Callable[[bytes, bytes], None] | None = None) -> None:
         self.target = target
+        self._watch = watch or (lambda _kind, _content: None)
         self.cut: Cut | None = None
         self.statements = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -68,10 +73,12 @@ class DatabaseProxy:
             self._sockets += [client, server]
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            server.sendall(_startup(client))
+            startup = _startup(client)
+            self._watch(b"", startup[8:])
+            server.sendall(startup)
             _log_in(client, server)
             while True:
-                kind, statement = _until(client, b"QSX")
+                kind, statement = _until(client, b"QSX", self._watch)
                 if kind == b"X":
                     return
                 self._pass(client, server, statement)
@@ -124,12 +131,16 @@ def _message(source: socket.socket) -> tuple[bytes, bytes]:
     return head[:1], head + _exactly(source, struct.unpack("!I", head[1:])[0] - 4)
 
 
-def _until(source: socket.socket, kinds: bytes) -> tuple[bytes, bytes]:
+def _until(
+    source: socket.socket, kinds: bytes, watch: Callable[[bytes, bytes], None] | None = None
+) -> tuple[bytes, bytes]:
     """The messages up to the first of one of these types: that type, and all of their bytes."""
     gathered = b""
     while True:
         kind, message = _message(source)
         gathered += message
+        if watch is not None:
+            watch(kind, message[5:])
         if kind in kinds:
             return kind, gathered
 

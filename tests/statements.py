@@ -20,16 +20,17 @@ CONFINED_BY: Mapping[str, tuple[str, ...]] = {
     "user": _OF_A_USER,
     "video": _OF_A_VIDEO,
     "video_view_log": (*_OF_A_USER, *_OF_A_VIDEO),
+    "video_progress": (*_OF_A_USER, *_OF_A_VIDEO),
+    "video_poster": _OF_A_VIDEO,
     "refresh_token": _OF_A_USER,
 }
 _KEPT = {"CALLER", "PERMITTED", *(name for names in CONFINED_BY.values() for name in names)}
 _STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b")
-_TABLE = re.compile(
-    r'\b(FROM|JOIN|UPDATE|INTO|ONLY|,)\s+"?(corporation|user|video|video_view_log|refresh_token)"?(?![\w.(])'
-)
+_NAMES = "|".join(CONFINED_BY)
+_TABLE = re.compile(rf'\b(FROM|JOIN|UPDATE|INTO|ONLY|,)\s+"?({_NAMES})"?(?![\w.(])')
 _SOURCE = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO)\s+(\w+)(?:\s*,\s*(\w+))?")
 _EVERYTHING = re.compile(r"(SELECT|RETURNING|,)\s*\*|\w\.\*")
-_CHANGE = re.compile(r'\b(INSERT INTO|UPDATE|DELETE FROM)\s+"?(corporation|user|video|video_view_log|refresh_token)\b')
+_CHANGE = re.compile(rf'\b(INSERT INTO|UPDATE|DELETE FROM)\s+"?({_NAMES})\b')
 
 
 @dataclass(frozen=True)

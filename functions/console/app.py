@@ -120,14 +120,16 @@ def _answer(file: File, headers: dict[str, str]) -> Response[str]:
     return Response(200, content_type=file.media_type, headers=headers, body=file.text)
 
 
-@api.get("/console", who=Who.ANONYMOUS, summary="Open the console", media="text/html")
+@api.get("/console", who=Who.ANONYMOUS, summary="Open the console", media=("text/html",))
 def open_console() -> Response[str]:
     # Relative, so that it is right under any stage, domain and proxy: from /console and from /console/ alike.
     at = f"{VERSION}/" if api.resolver.current_event["requestContext"]["path"].endswith("/") else f"console/{VERSION}/"
     return _answer(_page(at), {"Cache-Control": "no-cache", "Content-Security-Policy": _policy()})
 
 
-@api.get("/console/<version>/<file>", who=Who.ANONYMOUS, summary="Get a file of the console", media="text/javascript")
+@api.get(
+    "/console/<version>/<file>", who=Who.ANONYMOUS, summary="Get a file of the console", media=("text/javascript",)
+)
 def get_console_file(version: PathText, file: PathText) -> Response[str]:
     return _file(version, file)
 
@@ -136,7 +138,7 @@ def get_console_file(version: PathText, file: PathText) -> Response[str]:
     "/console/<version>/<folder>/<file>",
     who=Who.ANONYMOUS,
     summary="Get a file of the console, in a folder",
-    media="text/javascript",
+    media=("text/javascript",),
 )
 def get_console_file_in_folder(version: PathText, folder: PathText, file: PathText) -> Response[str]:
     return _file(version, f"{folder}/{file}")

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from vms import auth, requested, responses, storage, streaming
+from vms import auth, origins, requested, responses, storage, streaming
 from vms.auth import Caller, Who
 from vms.domain import streams, videos, views
 from vms.errors import Internal, Invalid, Problem, StorageFailed
@@ -33,7 +33,13 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     except Exception as failure:  # noqa: BLE001 - the last resort: the caller gets 500, the log gets the rest
         response = refuse(failure, request_id, head=event["httpMethod"] == "HEAD")
     observe(event, response.status, started)
-    return responses.buffered(response, request_id) if stream_settings().buffered else response
+    shared = origins.headers(event).items()
+    if stream_settings().buffered:
+        answer = responses.buffered(response, request_id)
+        answer["multiValueHeaders"] |= {name: [value] for name, value in shared}
+        return answer
+    response.headers = [*response.headers, *shared]
+    return response
 
 
 def refuse(failure: Exception, request_id: str, *, head: bool) -> Streamed:
@@ -56,6 +62,8 @@ def respond(event: dict[str, Any], seconds: float) -> Streamed:
         Problem: any of the tree, by the rules of the contract.
         Broken: S3 broke off before a byte left.
     """
+    if event["httpMethod"] == "OPTIONS":
+        return Streamed(204, list(origins.preflight(event, ("GET", "HEAD")).items()))
     fields = read_fields(event)
     video_id = read_id(event["pathParameters"]["video_id"])
     caller, slices = authenticate(fields, event.get("queryStringParameters") or {}, video_id)

@@ -4,16 +4,54 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from vms.api import Api, Who
-from vms.domain import videos
+from vms.api import Api, Response, Who
+from vms.domain import posters, progress, videos
+from vms.domain.posters import Poster
+from vms.domain.progress import Progress
 from vms.domain.videos import AdminVideo, Video
 from vms.errors import Forbidden, NotFound, PlanRequired
+from vms.observability import count
 from vms.pages import Page
-from vms.schemas import ABSENT, Body, BodyId, Change, Cursor, Deleted, FilePath, Limit, PathId, VideoName, part
+from vms.schemas import (
+    ABSENT,
+    Body,
+    BodyId,
+    Change,
+    Cursor,
+    Deleted,
+    FilePath,
+    Limit,
+    PathId,
+    VideoName,
+    part,
+)
 
 api = Api()
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a number of seconds")  # noqa: TRY004 - pydantic takes a ValueError for a refusal
+    return value
+
+
+def _interval(value: list[float]) -> list[float]:
+    if value[0] > value[1]:
+        raise ValueError("must not end before it starts")
+    return value
+
+
+# At most eleven days and a half: no film is as long.
+Seconds = Annotated[
+    float, BeforeValidator(_seconds), Field(ge=0, le=1_000_000, description="Seconds from the start of the film.")
+]
+Interval = Annotated[
+    list[Seconds],
+    Field(min_length=2, max_length=2, description="Where it starts, and where it ends: not before its start."),
+    AfterValidator(_interval),
+]
 
 
 class NewVideo(Body, json_schema_extra={"examples": [{"name": "Colours", "file_path": "demo/colours.mp4"}]}):
@@ -37,7 +75,22 @@ class PlaybackOptions(Body, json_schema_extra={"examples": [{}, {"slices": True}
     slices: Annotated[bool, Field(strict=True)] = False
 
 
+class Report(Body, json_schema_extra={"examples": [{"position": 40, "watched": [[0, 12.5], [30, 40]]}]}):
+    """Where the player is, and the intervals that it has played since its last report, in any order."""
+
+    position: Seconds
+    watched: Annotated[list[Interval], Field(max_length=100, default_factory=list)]
+
+
 NO_OPTIONS = PlaybackOptions()
+
+
+IMAGES = ("image/webp", "image/jpeg")
+SHOWN_AS_AN_IMAGE_ALONE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Disposition": "inline",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +175,64 @@ def restore_video(video: PathId) -> AdminVideo | Video:
 def create_playback_url(video: PathId, body: PlaybackOptions = NO_OPTIONS) -> Playback:
     token, expires_at = videos.issue_playback(api.caller, video, slices=body.slices)
     return Playback(f"{api.base_url}/v1/videos/stream/{video}?token={token}", expires_at)
+
+
+@api.put(
+    "/v1/videos/<video>/progress",
+    who=Who.MEMBER,
+    summary="Report what one has watched",
+    description="The variable is the video's id. Intervals are merged with those before, so a report may be sent "
+    "again. Position and intervals are clipped to the film. At most 2.5 seconds for each second since the last report, "
+    "and 30 more, are added; the rest is ignored. `completed_at` is set once, at 90 % (a setting) of a film whose "
+    "`duration` is known.",
+)
+def report_progress(video: PathId, body: Report) -> Progress:
+    found, completed = progress.report(api.caller, video, body.position, body.watched)
+    if completed:
+        count("Completions")
+    return found
+
+
+@api.get(
+    "/v1/videos/<video>/progress",
+    who=Who.MEMBER,
+    summary="Get how far one is in a video",
+    description="The variable is the video's id. The caller's own progress: `position` 0 where nothing was reported.",
+)
+def get_progress(video: PathId) -> Progress:
+    return progress.get(api.caller, video)
+
+
+@api.put(
+    "/v1/videos/<video>/poster",
+    who=Who.ADMIN,
+    summary="Give a video its poster",
+    takes=IMAGES,
+    description="The variable is the video's id. The body is a WebP or JPEG image, at most 60 KiB and 4096 pixels a "
+    "side; its bytes decide which. Send it as `image/webp` or `image/jpeg`.",
+)
+def put_poster(video: PathId) -> Poster:
+    return posters.put(api.caller, video, api.content(posters.MOST_BYTES))
+
+
+@api.get(
+    "/v1/videos/<video>/poster",
+    who=Who.MEMBER,
+    summary="Get a video's poster",
+    media=IMAGES,
+    also={304: "The poster is one of `If-None-Match`"},
+    description="The variable is the video's id; 404 where it has no poster, which the video's `poster` tells before: "
+    "it is the ETag without its quotes. Ask with `Accept: image/webp`, whichever type it has: API Gateway sends the "
+    "bytes as bytes only if the first type that a client accepts is one of images or videos, and else in base64.",
+)
+def get_poster(video: PathId) -> Response[bytes | None]:
+    sent = ",".join(api.header("If-None-Match"))
+    found = posters.get(api.caller, video, [tag.strip().removeprefix("W/").strip('"') for tag in sent.split(",")])
+    # A browser asks again each time, so that a user who logs in after another sees no more than its own.
+    headers = {"ETag": f'"{found.etag}"', "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    if found.content is None:
+        return Response(304, found.content_type, headers=headers)
+    return Response(200, found.content_type, found.content, headers | SHOWN_AS_AN_IMAGE_ALONE)
 
 
 lambda_handler = api.handle

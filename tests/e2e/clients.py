@@ -1,5 +1,6 @@
 """Callers of the API, as the end-to-end tests see them: a company with an admin and a guest, each with its tokens."""
 
+import base64
 import itertools
 import uuid
 from dataclasses import dataclass, field
@@ -7,6 +8,8 @@ from typing import Any
 
 import httpx
 
+# The smallest WebP file: one transparent pixel.
+PIXEL = base64.b64decode("UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA==")
 PASSWORD = "correct horse 1"
 
 _numbers = itertools.count(1)
@@ -34,7 +37,9 @@ class Person:
 
     def call(self, method: str, path: str, body: object = None, **more: Any) -> httpx.Response:
         headers = {**self.headers, **more.pop("headers", {})}
-        if body is not None:
+        if isinstance(body, bytes):
+            more["content"], headers = body, {"Content-Type": "image/webp", **headers}
+        elif body is not None:
             more["json"] = body
         return self.http.request(method, path, headers=headers, **more)
 

@@ -3,11 +3,17 @@ import pytest
 
 from tests.e2e.clients import Company, expect, found_company, problem
 
+OF_A_VIDEO = {
+    *("id", "name", "corporation_id", "is_deleted", "created_at", "updated_at"),
+    *("viewed", "position", "completed", "poster"),
+}
+
 
 def test_an_admin_adds_a_video_whose_object_need_not_be_there(acme: Company) -> None:
     body = {"name": "Safety first", "file_path": "videos/루먼랩 + %20.mp4"}
     made = expect(acme.admin.call("POST", "/v1/videos", body), 201)
-    assert set(made) == {"id", "name", "file_path", "corporation_id", "is_deleted", "created_at", "updated_at"}
+    assert set(made) == {*OF_A_VIDEO, "file_path"}
+    assert (made["viewed"], made["position"], made["completed"], made["poster"]) == (False, 0, False, None)
     assert (made["name"], made["file_path"], made["is_deleted"]) == (body["name"], body["file_path"], False)
 
 
@@ -15,7 +21,7 @@ def test_the_file_path_is_shown_to_admins_only(acme: Company) -> None:
     video = acme.video()
     assert expect(acme.admin.get(f"/v1/videos/id/{video}"), 200)["file_path"] == "videos/none.mp4"
     seen = expect(acme.guest.get(f"/v1/videos/id/{video}"), 200)
-    assert set(seen) == {"id", "name", "corporation_id", "is_deleted", "created_at", "updated_at"}
+    assert set(seen) == OF_A_VIDEO
     assert "file_path" not in acme.guest.get("/v1/videos").text
 
 

@@ -18,6 +18,9 @@ from botocore.exceptions import ClientError
 from botocore.session import get_session
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # has no types
 
+from local.intrinsics import Resolver
+from local.runner import LOCAL_ORIGINS
+from local.template import ACCOUNT, REGION
 from ops import deploy as ops_deploy
 
 NAME = "vms-emulator"
@@ -62,7 +65,7 @@ def deploy(built: Path, parameters: Mapping[str, str], *, name: str = NAME, ever
     Raises:
         DeployedError: it did not become complete; CloudFormation has rolled back.
     """
-    settings = {"SetsApiGatewayRole": "true", **parameters}
+    settings = {"SetsApiGatewayRole": "true", "CorsOrigins": LOCAL_ORIGINS, **parameters}
     target = ops_deploy.environment("emulator", settings, stack=name)
     path, original, sent = built / "template.yaml", built / "original.yaml", built / "sent.json"
     if not original.exists():
@@ -134,7 +137,8 @@ def _add_gateway_responses(api: str, template: Template) -> bool:
         for found in gateway.get_gateway_responses(restApiId=api)["items"]
         if not found.get("defaultResponse")
     }
-    wanted = template["Resources"]["Api"]["Properties"]["GatewayResponses"]
+    declared = template["Resources"]["Api"]["Properties"]["GatewayResponses"]
+    wanted = Resolver(template, REGION, ACCOUNT).value(declared)
     for kind in wanted.keys() - standing:
         headers = wanted[kind]["ResponseParameters"]["Headers"]
         gateway.put_gateway_response(

@@ -52,6 +52,7 @@ NOT_EMULATED = {
         "test_document.py::test_a_slash_at_the_end_of_the_playback_route_gives_a_url_that_plays_too": "keeps the slash",
         "test_stored.py::test_the_coding_of_the_object_is_passed_on_and_that_of_an_upload_is_not": "its own codings",
         "test_browser.py::test_a_playback_url_that_is_opened_as_a_page_plays": "sends a film as base64",
+        "test_origins.py::test_a_page_of_a_listed_origin_uses_the_api_and_plays_a_film": "sends a film as base64",
     }.items()
 }
 NOT_EMULATED |= {

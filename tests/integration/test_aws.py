@@ -14,14 +14,17 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
+import psycopg
 import pytest
 from moto.server import ThreadedMotoServer
 
+from tests.conftest import MIGRATIONS
 from tests.e2e.clients import unique
-from tests.in_process import fresh
+from tests.in_process import context, fresh
 from tests.service import Services, forget
-from vms import aws, database, jwts, keys, settings, storage
+from vms import aws, database, jwts, keys, migrations, settings, storage
 from vms.errors import StorageFailed, Unavailable
+from vms.migrations import Login
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -237,6 +240,40 @@ def test_a_database_password_is_read_from_its_secret(
     assert database.password_for("postgresql://vms@db.example.com/vms", arn, config) == "of the secret"
     with pytest.raises(Unavailable):
         database.password_for("postgresql://vms@db.example.com/vms", arn + "x", config)
+
+
+def test_the_migrations_log_in_as_the_owner_and_give_the_functions_user_the_password_of_its_secret(
+    secrets_manager: str, arn: str, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, owner_url = services.database.url, services.database.owner_url
+    client = boto3.client("secretsmanager", endpoint_url=secrets_manager, region_name=REGION)
+    client.put_secret_value(SecretId=arn, SecretString=json.dumps({"username": "vms_app", "password": "of the secret"}))
+    owner = json.dumps({"username": "vms", "password": urlsplit(owner_url).password})
+    told = {
+        "DATABASE_URL": bare(url),
+        "DATABASE_PASSWORD_SECRET": arn,
+        "DATABASE_OWNER_URL": bare(owner_url),
+        "DATABASE_OWNER_PASSWORD_SECRET": client.create_secret(Name=unique("owner"), SecretString=owner)["ARN"],
+        "DATABASE_IAM_AUTH": "false",
+        "AWS_REGION": REGION,
+    }
+    client.close()
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    forget()
+    try:
+        assert fresh("migrate").lambda_handler({}, context()) == {"applied": []}
+        psycopg.connect(bare(url), password="of the secret").close()
+    finally:
+        monkeypatch.undo()
+        migrations.apply(owner_url, MIGRATIONS, app=Login.of(url))
+        forget()
+
+
+def bare(url: str) -> str:
+    """The URL without its password, as the template gives it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", "@")).geturl()
 
 
 def test_a_door_without_tokens_reads_no_keys_and_the_others_refuse_broken_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.acts import of_database
-from tests.e2e.clients import PASSWORD, Company, expect, found_company, problem, unique
+from tests.e2e.clients import PASSWORD, PIXEL, Company, expect, found_company, problem, unique
 from tests.in_process import context, load
 from tests.service import Services
 from vms import database, migrations
@@ -35,11 +35,13 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_the_hot_requests_are_one_round_trip(acme: Company, statements: list[str]) -> None:
     video = acme.video()
-    reads: list[tuple[str, str, dict[str, object] | None]] = [
+    reads: list[tuple[str, str, object]] = [
         ("GET", f"/v1/videos/id/{video}", None),
         ("GET", "/v1/videos", None),
         ("GET", "/v1/auth/me", None),
         ("POST", "/v1/view-logs", {"video_id": video}),
+        ("PUT", f"/v1/videos/{video}/progress", {"position": 5, "watched": [[0, 5]]}),
+        ("GET", f"/v1/videos/{video}/progress", None),
         ("GET", f"/v1/view-logs/{acme.guest.id}/{video}", None),
         ("GET", f"/v1/users/id/{acme.guest.id}", None),
     ]
@@ -47,7 +49,9 @@ def test_the_hot_requests_are_one_round_trip(acme: Company, statements: list[str
         statements.clear()
         assert acme.guest.call(method, path, body).is_success
         assert len(statements) == 1, path
-    writes: list[tuple[str, str, dict[str, object] | None]] = [
+    writes: list[tuple[str, str, object]] = [
+        ("PUT", f"/v1/videos/{video}/poster", PIXEL),
+        ("GET", f"/v1/videos/{video}/poster", None),
         (
             "POST",
             "/v1/corporations",

@@ -25,6 +25,8 @@ TABLES = (
     "login_attempt",
     "idempotency_key",
     "stream_lease",
+    "video_progress",
+    "video_poster",
 )
 SECRET = "a row's secret"
 
@@ -52,6 +54,7 @@ def reads(stage: Stage) -> list[tuple[str, int]]:
         (f"/v1/videos/{company}?deleted=true", 200),
         (f"/v1/videos/id/{video}", 200),
         (f"/v1/videos/stream/{video}", 200),
+        (f"/v1/videos/{video}/progress", 200),
         (f"/v1/view-logs/{user.id}", 200),
         (f"/v1/view-logs/{user.id}/{video}", 200),
         ("/health", 200),
@@ -89,11 +92,13 @@ def test_a_column_added_under_warm_functions_is_not_noticed(
 
 
 def columns(stage: Stage) -> list[tuple[str, str, str]]:
-    """Each column of text or integer, and the wider or narrower type that it can become."""
+    """Each column of text, integer or numeric, and the wider or narrower type that it can become."""
     rows = stage.own.execute(
-        """SELECT table_name, column_name, CASE data_type WHEN 'text' THEN 'varchar(4000)' ELSE 'bigint' END
+        """SELECT table_name, column_name, CASE data_type WHEN 'text' THEN 'varchar(4000)'
+            WHEN 'integer' THEN 'bigint' ELSE 'numeric(30, 6)' END
         FROM information_schema.columns
-        WHERE table_schema = 'public' AND data_type IN ('text', 'integer') AND table_name <> 'schema_migration'"""
+        WHERE table_schema = 'public' AND data_type IN ('text', 'integer', 'numeric')
+              AND table_name <> 'schema_migration'"""
     ).fetchall()
     return [(row[0], row[1], row[2]) for row in rows]
 

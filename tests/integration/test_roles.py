@@ -203,7 +203,7 @@ def test_a_server_that_has_the_role_already_needs_no_other(stranger: tuple[str, 
 
 def test_an_owner_who_may_not_change_the_role_is_told(stranger: tuple[str, Connection]) -> None:
     url, _ = stranger
-    with pytest.raises(MigrationError, match=r"could not set up the role vms_app: .*CREATEROLE"):
+    with pytest.raises(MigrationError, match=r"(?s)could not set up the role vms_app: .*CREATEROLE"):
         migrations.apply(url, MIGRATIONS, app=Login("a password"))
 
 

@@ -55,6 +55,30 @@ def test_a_broken_stream_setting_is_named_too(change: dict[str, str], name: str)
         read_stream({**GOOD_STREAM, **change})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("*", "null", "a.example", "https://*.example", "https://*", "https://a.example:*", "http://localhost:**"),
+        *("https://a.example/", "https://a.example/x", "https://A.example", "HTTPS://a.example", "ftp://a.example"),
+        *("https://a.example:443", "http://a.example:80", "https://a.example:99999", "https://a.example:", "https://"),
+        *("https://a.example,", ",", "https://a.example;https://b.example", "https://a.example https://b.example"),
+        *("https://u@a.example", "https://a.example?x", "https://a.example\nhttps://b.example", "http://[::1"),
+    ],
+)
+def test_what_no_browser_sends_as_its_origin_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="setting CORS_ORIGINS must be origins"):
+        read({**GOOD, "CORS_ORIGINS": text})
+
+
+def test_origins_are_read_in_their_order() -> None:
+    assert read(GOOD).cors_origins == ()
+    text = "https://a.example, http://localhost:*,http://[::1]:*,https://b.example:8443,http://a.example:443"
+    assert read({**GOOD, "CORS_ORIGINS": text}).cors_origins == (
+        *("https://a.example", "http://localhost:*", "http://[::1]:*"),
+        *("https://b.example:8443", "http://a.example:443"),
+    )
+
+
 def test_the_slice_is_what_the_platform_sends_fast() -> None:
     assert read_stream(GOOD_STREAM).slice_bytes == 6 * MIB
     assert read_stream({**GOOD_STREAM, "STREAM_MODE": "buffered"}).slice_bytes == 4 * MIB

@@ -437,6 +437,82 @@ def test_the_api_pays_for_no_metric_of_a_single_method() -> None:
     assert [setting["MetricsEnabled"] for setting in stage["MethodSettings"]] == [False] * 3
 
 
+def test_every_path_has_an_event_for_options_at_the_function_that_serves_it() -> None:
+    functions: dict[str, dict[str, str]] = {}
+    for name, found in source()["Resources"].items():
+        for event in found.get("Properties", {}).get("Events", {}).values():
+            if event["Type"] == "Api":
+                functions.setdefault(event["Properties"]["Path"], {})[event["Properties"]["Method"]] = name
+    for path, methods in functions.items():
+        assert "OPTIONS" in methods, (
+            f"{path} answers no preflight request of other origins: template.yaml wants an event with "
+            f"Method: OPTIONS and Path: {path}, beside the path's others in {min(methods.values())}"
+        )
+        assert len(set(methods.values())) == 1, (
+            f"{path} is served by {sorted(set(methods.values()))}, and none of them knows all of its methods"
+        )
+
+
+def test_no_policy_of_a_function_comes_near_lambdas_limit() -> None:
+    made = of_type("prod", "AWS::Lambda::Permission")
+    sizes: dict[str, int] = {}
+    for name, permission in made.items():
+        statement = {
+            "Sid": f"{'s' * 20}-{name}-{'x' * 13}",
+            "Effect": "Allow",
+            "Principal": {"Service": permission["Principal"]},
+            "Action": permission["Action"],
+            "Resource": f"arn:aws:lambda:ap-southeast-2:{ACCOUNT}:function:{'f' * 64}:live",
+            "Condition": {"ArnLike": {"AWS:SourceArn": permission["SourceArn"]}},
+        }
+        function = permission["FunctionName"]
+        sizes[function] = sizes.get(function, 0) + len(json.dumps(statement, separators=(",", ":"))) + 1
+    # 20 KB: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    assert {function: size for function, size in sizes.items() if size > 15_000} == {}
+
+
+@every_shape
+def test_api_gateways_own_answers_are_open_to_other_origins_where_there_are_some(shape: str) -> None:
+    ((_, api),) = of_type(shape, "AWS::ApiGateway::RestApi").items()
+    answers = api["Body"]["x-amazon-apigateway-gateway-responses"]
+    origins = {
+        kind: found["responseParameters"].get("gatewayresponse.header.Access-Control-Allow-Origin")
+        for kind, found in answers.items()
+    }
+    assert len(origins) > 10
+    assert set(origins.values()) == ({"'*'"} if "CorsOrigins" in SHAPES[shape] else {None})
+    assert "Access-Control-Allow-Credentials" not in json.dumps(api)
+
+
+@pytest.mark.parametrize(
+    ("shape", "more"),
+    [
+        ("dev", []),
+        ("domain", ["https://api.example.com"]),
+        ("notified", ["https://a.example", "https://b.example"]),
+    ],
+)
+def test_the_bucket_takes_parts_from_the_console_and_from_the_listed_origins(shape: str, more: list[str]) -> None:
+    (rule,) = of_type(shape, "AWS::S3::Bucket")["VideoBucket"]["CorsConfiguration"]["CorsRules"]
+    assert rule["AllowedOrigins"] == [f"https://*.execute-api.{REGION}.amazonaws.com", *more]
+    assert "PUT" in rule["AllowedMethods"]
+    assert "Content-Type" in rule["AllowedHeaders"]
+    assert "ETag" in rule["ExposedHeaders"]
+
+
+def test_the_parameter_of_origins_takes_what_the_setting_takes() -> None:
+    pattern = re.compile(source()["Parameters"]["CorsOrigins"]["AllowedPattern"])
+    good = [
+        "",
+        "https://a.example",
+        "https://a.example,http://localhost:*",
+        "http://127.0.0.1:5173,https://b.example:8443",
+    ]
+    bad = ["*", "null", "https://a.example/", "https://A.example", "https://a.example, https://b.example", "a.example"]
+    assert [text for text in good if not pattern.fullmatch(text)] == []
+    assert [text for text in bad if pattern.fullmatch(text)] == []
+
+
 def test_the_database_logs_no_value_and_forgets_its_logs() -> None:
     parameters = of_type("dev", "AWS::RDS::DBParameterGroup")["DatabaseParameters"]["Parameters"]
     assert (parameters["log_parameter_max_length"], parameters["log_parameter_max_length_on_error"]) == ("0", "0")

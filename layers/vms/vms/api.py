@@ -20,7 +20,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic_core import to_json
 
-from vms import idempotency, keys
+from vms import idempotency, keys, origins
 from vms.auth import Caller, Who, authenticate
 from vms.errors import (
     PROBLEM_JSON,
@@ -46,6 +46,8 @@ MAX_BODY_BYTES = 64 * 1024
 # known any more.
 REPLACED = "\ufffd".encode()
 
+_JSON_TYPES = {"application/json": "object"}  # of an answer's body by its media type; any other is a string
+
 type Event = Mapping[str, Any]
 
 
@@ -53,8 +55,9 @@ class Declared(TypedDict):
     """What a route declares of itself. `errors` are those of its own rule; `status` is that of success.
 
     An `idempotent` route hands `Api.idempotency_key` to its rule, so that a request with this header can be sent again.
-    `also` has further statuses of success with the same body, and what each means; `media` is the body's media type, if
-    it is not JSON of the handler's return type.
+    `also` has further statuses of success with the same body, and what each means; `media` has the body's media types,
+    if it is not JSON of the handler's return type. `takes` has those of a request body that is not JSON, which the
+    handler gets by `Api.content`. What is not `documented` is not in the OpenAPI document.
     """
 
     summary: str
@@ -63,7 +66,9 @@ class Declared(TypedDict):
     errors: NotRequired[Sequence[type[Problem]]]
     idempotent: NotRequired[bool]
     also: NotRequired[Mapping[int, str]]
-    media: NotRequired[str]
+    media: NotRequired[Sequence[str]]
+    takes: NotRequired[Sequence[str]]
+    documented: NotRequired[bool]
 
 
 class Api:
@@ -77,6 +82,8 @@ class Api:
         self.resolver.exception_handler(Exception)(self._answer_internal)
         self.who: dict[tuple[str, str], Who] = {}
         self._validate = _ValidateRequest()  # type: ignore[no-untyped-call]  # Powertools' own __init__
+        options = self.route("OPTIONS", ".*", who=Who.ANONYMOUS, summary="What a path allows", documented=False)
+        options(self._answer_options)
 
     def get[F: Callable[..., Any]](self, path: str, *, who: Who, **declared: Unpack[Declared]) -> Callable[[F], F]:
         """Declare a GET route, as `route` does."""
@@ -104,6 +111,7 @@ class Api:
         mention: of a body, a path variable, the role, and those of every route.
         """
         status, idempotent = declared.get("status", 200), declared.get("idempotent", False)
+        takes = declared.get("takes", ())
         self.who[method, path] = who
         if who is not Who.ANONYMOUS and not settings().jwt_keys.startswith("arn:"):
             keys.signing_key()  # a broken local key set stops the function now; a door without tokens needs none
@@ -115,6 +123,8 @@ class Api:
                 known += [Invalid]
             if "body" in parameters:
                 known += [BadJson, TooLarge]
+            if takes:
+                known += [TooLarge]
             if "<" in path:
                 known += [NotFound]
             if who is not Who.ANONYMOUS:
@@ -127,9 +137,12 @@ class Api:
                 summary=declared["summary"],
                 description=declared.get("description"),
                 status_code=status,
-                responses=_documented(status, known, declared.get("also", {}), declared.get("media")),
+                responses=_documented(status, known, declared.get("also", {}), declared.get("media", ())),
                 operation_id=_camel_case(handler.__name__),
-                openapi_extensions={"x-who": who.value} | ({"x-idempotent": True} if idempotent else {}),
+                include_in_schema=declared.get("documented", True),
+                openapi_extensions={"x-who": who.value}
+                | ({"x-idempotent": True} if idempotent else {})
+                | ({"x-takes": list(takes)} if takes else {}),
                 middlewares=[_gate(who), self._validate, *([_replay(status)] if idempotent else [])],
             )
             return register(handler)
@@ -155,6 +168,15 @@ class Api:
         user_id = context["caller"].user_id if "caller" in context else None
         route = f"{event.http_method} {event.path}"
         return idempotency.name_request(sent, user_id, route, context.get("body"), _serialize)
+
+    def content(self, most: int) -> bytes:
+        """The current request's body as it was sent, of at most `most` bytes. Raises `TooLarge`."""
+        return _sent(self.resolver.current_event, most)
+
+    def header(self, name: str) -> list[str]:
+        """The values of the current request's header of this name, none if it has none."""
+        sent: list[str] = self.resolver.current_event.multi_value_headers.get(name) or []
+        return sent
 
     @property
     def source_ip(self) -> str:
@@ -190,8 +212,18 @@ class Api:
             answer["multiValueHeaders"].pop("Content-Type", None)
         # Answers are about one caller, and some hold tokens (RFC 6749 section 5.1).
         answer["multiValueHeaders"].setdefault("Cache-Control", ["no-store"])
+        for name, value in origins.headers(event).items():
+            answer["multiValueHeaders"].setdefault(name, []).append(value)
         observe(event, answer["statusCode"], started)
         return answer
+
+    def _answer_options(self) -> Response[str]:
+        event = self.resolver.current_event.raw_event
+        path = event["resource"].replace("{", "<").replace("}", ">")
+        methods = sorted(method for method, declared in self.who if declared == path)
+        if not methods:
+            raise NotFound
+        return Response(204, headers=origins.preflight(event, methods))
 
     def _answer_problem(self, problem: Problem) -> Response[Any]:
         refused(problem.status, problem.type)
@@ -240,11 +272,7 @@ class _ValidateRequest(OpenAPIRequestValidationMiddleware):
     """Powertools' validation, but every body is JSON whatever its Content-Type says, strictly parsed, and an object."""
 
     def _get_body(self, app: Any) -> dict[str, Any] | None:  # type: ignore[override]  # None stands for an empty body
-        event = app.current_event
-        raw = event.body or ""
-        data = _decoded(raw) if event.is_base64_encoded else raw.encode("utf-8", "surrogatepass")
-        if len(data) > MAX_BODY_BYTES:
-            raise TooLarge
+        data = _sent(app.current_event, MAX_BODY_BYTES)
         if not data:
             return None
         if REPLACED in data:
@@ -261,6 +289,14 @@ class _ValidateRequest(OpenAPIRequestValidationMiddleware):
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)  # NaN and Infinity are Python's, not JSON's (RFC 8259 section 6)
+
+
+def _sent(event: Any, most: int) -> bytes:
+    raw = event.body or ""
+    data = _decoded(raw) if event.is_base64_encoded else raw.encode("utf-8", "surrogatepass")
+    if len(data) > most:
+        raise TooLarge(f"The request body is larger than {most // 1024} KiB.")
+    return data
 
 
 def _decoded(raw: str) -> bytes:
@@ -298,14 +334,13 @@ def _camel_case(name: str) -> str:
 
 
 def _documented(
-    status: int, known: Sequence[type[Problem]], also: Mapping[int, str], media: str | None
+    status: int, known: Sequence[type[Problem]], also: Mapping[int, str], media: Sequence[str]
 ) -> dict[int, Any]:
     documented: dict[int, Any] = {status: {"description": HTTPStatus(status).phrase}}
     for other, meaning in also.items():
         documented[other] = {"description": meaning}
-    if media is not None:
-        kind = "object" if media == "application/json" else "string"
-        documented[status]["content"] = {media: {"schema": {"type": kind}}}
+    if media:
+        documented[status]["content"] = {kind: {"schema": {"type": _JSON_TYPES.get(kind, "string")}} for kind in media}
     for problem in dict.fromkeys(known):
         said = f"{problem.title} (`{problem.type}`)"
         if problem.status in documented:

@@ -1,7 +1,7 @@
 """Logs and metrics: JSON lines with the request's ids, and CloudWatch metrics in the embedded format.
 
 Neither ever holds a token, a password or a query string. The dashboard in ops/monitoring.yaml names the metrics:
-Views, PointsGranted, BytesStreamed, LogInFailures, PlansExpired, Latency (ms, by route), Faults.
+Views, PointsGranted, Completions, BytesStreamed, LogInFailures, PlansExpired, Latency (ms, by route), Faults.
 """
 
 import time
@@ -46,7 +46,9 @@ def count(name: str, value: float = 1) -> None:
 
 def emit(event: Mapping[str, Any]) -> None:
     """Write one line with the metrics counted so far, by the request's route."""
-    metrics.add_dimension("route", f"{event['httpMethod']} {event['resource']}")
+    method = event["httpMethod"]
+    # Each metric by route is paid for: preflight requests share one.
+    metrics.add_dimension("route", method if method == "OPTIONS" else f"{method} {event['resource']}")
     metrics.flush_metrics()
 
 

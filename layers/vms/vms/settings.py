@@ -6,6 +6,7 @@ A missing or broken setting raises `SettingError`; its one line names the settin
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -86,7 +87,28 @@ def _directory(raw: str) -> Path:
     return Path(raw)
 
 
+_ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}|\*))?")
+
+
+def _origins(raw: str) -> str:
+    """Origins as browsers send them: another spelling, or the scheme's own port, would never match."""
+    found = [part.strip() for part in raw.split(",")]
+    for origin in found:
+        parts = _ORIGIN.fullmatch(origin)
+        if parts is None:
+            raise ValueError
+        scheme, host, port = parts.groups()
+        if port == {"http": "80", "https": "443"}[scheme]:
+            raise ValueError
+        if port == "*" and host not in {"localhost", "127.0.0.1", "[::1]"}:
+            raise ValueError
+        if port not in {None, "*"} and int(port) > 65_535:
+            raise ValueError
+    return ",".join(found)
+
+
 _TEXT = ("text", str)
+_ORIGINS = ("origins in lower case, comma-separated, without a path or a default port", _origins)
 _ENDPOINT = ("an http or https URL", _http_url)
 _DATABASE_URL = ("`postgresql://user@host:5432/database`", _database_url)
 _S3_SECONDS = _number(float, 0.05, 60.0)
@@ -125,6 +147,10 @@ LOGIN_WINDOW_SECONDS = Setting("LOGIN_WINDOW_SECONDS", _UP_TO_A_DAY, 900, "auth,
     "period in which they are counted")
 PLAN_CHANGES = Setting("PLAN_CHANGES", _one_of("operator", "self"), "operator", "corporations",
     "who makes a corporation PAID: the operator alone, or `self`, any admin of it; `make run` sets `self`")
+CORS_ORIGINS = Setting("CORS_ORIGINS", _ORIGINS, "", "all",
+    "origins of web pages that may use the API, such as `https://www.example.com` or `http://localhost:*`")
+PROGRESS_COMPLETE_PERCENT = Setting("PROGRESS_COMPLETE_PERCENT", _number(int, 1, 100), 90, "videos",
+    "part of a film that one must have watched to have completed it")
 VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "stream, console", "S3 bucket of the files")
 AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "stream, console", "S3 server other than AWS's")
 AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "stream, console",
@@ -171,6 +197,8 @@ class Settings:
     login_attempts: int
     login_window_seconds: int
     plans_are_managed: bool
+    cors_origins: tuple[str, ...]
+    complete_percent: int
     region: str
 
 
@@ -233,6 +261,8 @@ def read(environment: Mapping[str, str]) -> Settings:
         login_attempts=LOGIN_ATTEMPTS.read(environment),
         login_window_seconds=LOGIN_WINDOW_SECONDS.read(environment),
         plans_are_managed=PLAN_CHANGES.read(environment) == "operator",
+        cors_origins=tuple(filter(None, CORS_ORIGINS.read(environment).split(","))),
+        complete_percent=PROGRESS_COMPLETE_PERCENT.read(environment),
         region=AWS_REGION.read(environment) or AWS_DEFAULT_REGION.read(environment),
     )
 

@@ -29,9 +29,21 @@ from vms.settings import settings
 _COLUMNS: LiteralString = "v.seq, v.name, v.file_path, v.corporation_id, v.deleted, v.created_at, v.updated_at"
 
 
+# What a video is to the caller, and whether it has a poster: of video v beside caller, after a page's rows were chosen.
+_MARKS: LiteralString = """l.seq IS NOT NULL AS viewed, coalesce(p.position, 0) AS position,
+    p.completed_at IS NOT NULL AS completed, q.etag AS poster"""
+_MARKED: LiteralString = """LEFT JOIN video_view_log l ON l.user_id = caller.seq AND l.video_id = v.seq
+    LEFT JOIN video_progress p ON p.user_id = caller.seq AND p.video_id = v.seq
+    LEFT JOIN video_poster q ON q.video_id = v.seq"""
+
+
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video as a guest sees it."""
+    """A video as a guest sees it.
+
+    `viewed`, `position` (seconds, 0 at the start) and `completed` are the caller's own; `poster` is the ETag of its
+    poster, null where there is none.
+    """
 
     id: int
     name: str
@@ -39,6 +51,10 @@ class Video:
     is_deleted: bool
     created_at: datetime
     updated_at: datetime
+    viewed: bool
+    position: float
+    completed: bool
+    poster: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +74,8 @@ class Source:
 
 def _video(row: Row) -> Video:
     common = (row["seq"], row["name"], row["corporation_id"], row["deleted"], row["created_at"], row["updated_at"])
-    return AdminVideo(*common, row["file_path"]) if row["caller_role"] == "admin" else Video(*common)
+    marks = (row["viewed"], float(row["position"]), row["completed"], row["poster"])
+    return AdminVideo(*common, *marks, row["file_path"]) if row["caller_role"] == "admin" else Video(*common, *marks)
 
 
 def create(
@@ -86,8 +103,8 @@ def _insert(caller: Caller, given: Parameters) -> Video:
             SELECT %(name)s, %(file_path)s, target.seq FROM target, caller WHERE {PERMITTED}
             RETURNING {_COLUMNS}
         )
-        SELECT caller.role AS caller_role, target.seq AS target, {_COLUMNS}
-        FROM caller LEFT JOIN target ON true LEFT JOIN made v ON true""",
+        SELECT caller.role AS caller_role, target.seq AS target, {_COLUMNS}, {_MARKS}
+        FROM caller LEFT JOIN target ON true LEFT JOIN made v ON true {_MARKED}""",
         given,
     )
     return _video(permit(caller, row))
@@ -120,10 +137,8 @@ def issue_playback(caller: Caller, video_id: int, *, slices: bool) -> tuple[str,
 def _get(caller: Caller, video_id: int) -> Row:
     return read(
         caller,
-        f"""v.seq AS target, caller.epoch, {_COLUMNS}, EXISTS (
-            SELECT FROM video_view_log l WHERE l.user_id = caller.seq AND l.video_id = v.seq AND l.point > 0
-        ) AS granted""",
-        f"LEFT JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s",
+        f"v.seq AS target, caller.epoch, {_COLUMNS}, {_MARKS}, coalesce(l.point, 0) > 0 AS granted",
+        f"LEFT JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s {_MARKED}",
         {"video_id": video_id},
     )
 
@@ -137,12 +152,12 @@ def browse(caller: Caller, part: Slice, *, corporation_id: int | None = None, de
     """
     rows = read_all(
         replace(caller, who=Who.ADMIN) if deleted else caller,
-        f"""{_COLUMNS}, CASE WHEN %(corporation_id)s::bigint IS NULL OR caller.corporation_id = %(corporation_id)s
-                             THEN caller.corporation_id END AS target""",
+        f"""{_COLUMNS}, {_MARKS}, CASE WHEN caller.corporation_id = coalesce(%(corporation_id)s, caller.corporation_id)
+                                       THEN caller.corporation_id END AS target""",
         f"""LEFT JOIN LATERAL (
             SELECT {_COLUMNS} FROM video v WHERE {OWN_DELETED_VIDEO if deleted else OWN_VIDEO} AND v.seq < %(before)s
             ORDER BY v.seq DESC LIMIT %(limit)s
-        ) v ON true ORDER BY v.seq DESC""",
+        ) v ON true {_MARKED} ORDER BY v.seq DESC""",
         {**part.parameters, "corporation_id": corporation_id},
     )
     return part.page(rows, _video)
@@ -189,8 +204,8 @@ def _change(caller: Caller, video_id: int, fields: dict[str, object], *, restori
             FROM target, caller WHERE v.seq = target.seq AND {own} AND {PERMITTED} AND {allowed}
             RETURNING {_COLUMNS}
         )
-        SELECT caller.role AS caller_role, target.seq AS target, target.paid, {_COLUMNS}
-        FROM caller LEFT JOIN target ON true LEFT JOIN changed v ON true""",
+        SELECT caller.role AS caller_role, target.seq AS target, target.paid, {_COLUMNS}, {_MARKS}
+        FROM caller LEFT JOIN target ON true LEFT JOIN changed v ON true {_MARKED}""",
         {**parameters(caller), "name": None, "file_path": None, "deleted": False, **fields, "video_id": video_id},
     )
     row = permit(caller, row)
