@@ -86,6 +86,11 @@ def rotate_keys(stack: str, wait: float = KNOWN_AFTER, show: Callable[[float, fl
     return kid
 
 
+def api_url(stack: str) -> str:
+    """Where the stack's API answers. Raises `DeployedError`."""
+    return _output(stack, "ApiUrl")
+
+
 def _wait(seconds: float, show: Callable[[float, float], None] | None) -> None:
     started = time.monotonic()
     while (passed := time.monotonic() - started) < seconds:

@@ -54,10 +54,6 @@ SHOWN = {
     "refresh_token": {
         *("seq", "user_id", "family", "expired_at", "revoked_at", "created_at", "generation", "rotated_at"),
     },
-    "video_progress": {
-        *("user_id", "video_id", "position", "watched", "watched_seconds", "reported_at", "completed_at"),
-    },
-    "video_poster": {"video_id", "content_type", "etag", "content"},
     "stream_lease": {"user_id", "slot", "lease", "expires_at"},
     "login_attempt": {"failures", "ends_at"},
     "idempotency_key": {"expires_at"},
