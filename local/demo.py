@@ -1,5 +1,6 @@
-"""The demo data of `make run`: two corporations with an admin and a guest each, and two films that play."""
+"""The demo data of `make run`: local/demo.sql, with the films, their posters and one password for all members."""
 
+import hashlib
 import time
 from pathlib import Path
 
@@ -8,12 +9,9 @@ import psycopg
 
 from local.daemon import DaemonError
 from local.s3 import S3
-from vms.canonical import email_key, name_key
 from vms.paths import object_key
 
 PASSWORD = "demo-password"  # noqa: S105 - printed on the terminal; it opens nothing but the demo  # nosec B105
-FILMS = {"Colours and tones": "colours.mp4", "Into the fractal": "zoom.mp4"}
-CORPORATIONS = {"Paid Pictures": ("PAID", "paid.example"), "Free Films": ("FREE", "free.example")}
 DATA = Path(__file__).parents[1] / "tests" / "data"
 
 
@@ -25,13 +23,25 @@ def load(database_url: str, s3: S3) -> list[str]:
     """
     with psycopg.connect(database_url) as connection:
         if not connection.execute("SELECT 1 FROM corporation LIMIT 1").fetchone():
-            _insert(connection, s3)
+            connection.execute(Path(__file__).with_suffix(".sql").read_bytes())
+            _complete(connection, s3)
         rows = connection.execute(
             """SELECT c.name, c.plan_type, u.role, u.email FROM "user" u JOIN corporation c ON c.seq = u.corporation_id
-            WHERE u.email = ANY(%s) AND u.deleted_at IS NULL AND c.deleted_at IS NULL ORDER BY u.seq""",
-            ([f"{role}@{domain}" for _, domain in CORPORATIONS.values() for role in ("admin", "guest")],),
+            WHERE u.email ~ '^(admin|guest)@(paid|free)[.]example$' AND u.deleted_at IS NULL AND c.deleted_at IS NULL
+            ORDER BY u.seq"""
         ).fetchall()
     return [f"{email:18}  {PASSWORD}  {role} of {name}, {plan}" for name, plan, role, email in rows]
+
+
+def _complete(connection: psycopg.Connection[tuple[object, ...]], s3: S3) -> None:
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()  # one for all: it costs 0.25 s
+    connection.execute('UPDATE "user" SET password = %s', (hashed,))
+    for seq, corporation, path in connection.execute("SELECT seq, corporation_id, file_path FROM video").fetchall():
+        film, key = DATA / Path(str(path)).name, object_key(int(str(corporation)), str(path))
+        poster = film.with_suffix(".webp").read_bytes()
+        added = "INSERT INTO video_poster (video_id, content_type, etag, content) VALUES (%s, 'image/webp', %s, %s)"
+        connection.execute(added, (seq, hashlib.sha256(poster).hexdigest()[:32], poster))
+        _upload(s3, key, film.read_bytes())
 
 
 def _upload(s3: S3, key: str, film: bytes) -> None:
@@ -42,18 +52,3 @@ def _upload(s3: S3, key: str, film: bytes) -> None:
             return
         time.sleep(min(0.02 * (attempt + 1), 0.3))
     raise DaemonError(f"{key} could not be stored: the S3 server answers {status}")
-
-
-def _insert(connection: psycopg.Connection[tuple[int]], s3: S3) -> None:
-    password = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode()  # one for all four: it costs 0.25 s
-    for name, (plan, domain) in CORPORATIONS.items():
-        added = "INSERT INTO corporation (name, name_key, plan_type) VALUES (%s, %s, %s) RETURNING seq"
-        (corporation,) = connection.execute(added, (name, name_key(name), plan)).fetchone() or (0,)
-        added = 'INSERT INTO "user" (email, email_key, password, role, corporation_id) VALUES (%s, %s, %s, %s, %s)'
-        for role in ("admin", "guest"):
-            email = f"{role}@{domain}"
-            connection.execute(added, (email, email_key(email), password, role, corporation))
-        added = "INSERT INTO video (name, file_path, corporation_id) VALUES (%s, %s, %s)"
-        for title, film in FILMS.items():
-            connection.execute(added, (title, f"demo/{film}", corporation))
-            _upload(s3, object_key(corporation, f"demo/{film}"), (DATA / film).read_bytes())

@@ -109,12 +109,8 @@ class Services:
 
     def aws(self) -> dict[str, str]:
         """The local S3's region and credentials, by the names of AWS."""
-        return {
-            "AWS_REGION": self.s3.region,
-            "AWS_DEFAULT_REGION": self.s3.region,
-            "AWS_ACCESS_KEY_ID": self.s3.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.s3.secret_key,
-        }
+        keys = {"AWS_ACCESS_KEY_ID": self.s3.access_key, "AWS_SECRET_ACCESS_KEY": self.s3.secret_key}
+        return {"AWS_REGION": self.s3.region, "AWS_DEFAULT_REGION": self.s3.region, **keys}
 
     def _start_postgres(self) -> None:
         from local import postgres
@@ -149,12 +145,7 @@ def check_settings(host: Mapping[str, str]) -> None:
     """Refuse a broken setting before anything starts. Raises `RunnerError`."""
     from vms import settings
 
-    ours = {
-        "DATABASE_URL": "postgresql://vms_app@local/vms",
-        "JWT_KEYS": "-",
-        "VIDEO_BUCKET": "-",
-        "STREAM_MODE": "stream",
-    }
+    ours = {"DATABASE_URL": "postgresql://vms@local/vms", "JWT_KEYS": "-", "VIDEO_BUCKET": "-", "STREAM_MODE": "stream"}
     try:
         settings.read({**host, **ours})
         settings.read_stream({**host, **ours})
@@ -201,7 +192,8 @@ async def serve(directory: Path, sockets: list[socket.socket], stop: asyncio.Eve
         url = f"http://localhost:{sockets[0].getsockname()[1]}"
         joining = {"API_URL": url, **services.environment()}
         write_private(env, "".join(f"{name}={value}\n" for name, value in joining.items()))
-        say(f"\n  API   {url}\n  Docs  {url}/docs\n  Demo" + "".join(f"\n        {line}" for line in logins))
+        say(f"\n  Open  {url}/console\n  API   {url}\n  Docs  {url}/docs")
+        say("  Demo" + "".join(f"\n        {line}" for line in logins))
         say("" if raw else f"  Logs  {directory / 'log'}; LOG=raw prints them here instead")
         say("\nCtrl-C stops everything; the data stays.\n")
         server.begin((ROOT / "functions", ROOT / "layers", ROOT / "template.yaml"))
