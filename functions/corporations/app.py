@@ -1,8 +1,9 @@
 """Corporations: sign-up, and each one's own."""
 
 from vms.api import Api, Who
-from vms.domain import corporations
+from vms.domain import corporations, quotas
 from vms.domain.corporations import Corporation, Plan
+from vms.domain.quotas import Quota
 from vms.errors import Conflict, PlanManaged, TooManyAttempts
 from vms.pages import Page
 from vms.schemas import (
@@ -96,6 +97,11 @@ def list_corporations(limit: Limit = 20, cursor: Cursor = None) -> Page[Corporat
 @api.get("/v1/corporations/id/<corporation_id>", who=Who.MEMBER, summary="Get one's own corporation by id")
 def get_corporation(corporation_id: PathId) -> Corporation:
     return corporations.get(api.caller, corporation_id)
+
+
+@api.get("/v1/corporations/id/<corporation_id>/quota", who=Who.MEMBER, summary="Get what the plan has room for")
+def get_quota(corporation_id: PathId) -> Quota:
+    return quotas.get(api.caller, corporation_id)
 
 
 @api.get(

@@ -161,3 +161,16 @@ def test_deleting_a_corporation_ends_its_users_at_once_and_frees_its_names(http:
 @pytest.mark.parametrize("wrong", ["0", "-1", "abc", "1.5", "9" * 30, "1_0", "%20", "+1"])
 def test_a_broken_id_is_422(acme: Company, wrong: str) -> None:
     problem(acme.admin.get(f"/v1/corporations/id/{wrong}"), 422, "invalid")
+
+
+def test_the_quota_says_what_the_plan_has_room_for_and_what_is_taken(http: httpx.Client) -> None:
+    company = found_company(http, "FREE")
+    path = f"/v1/corporations/id/{company.id}/quota"
+    free = expect(company.guest.get(path), 200)
+    assert (free["used_videos"], free["used_bytes"]) == (0, 0)
+    company.video()
+    assert expect(company.admin.get(path), 200) == {**free, "used_videos": 1}
+    expect(company.admin.call("PUT", f"/v1/corporations/{company.id}", {"plan": "PAID"}), 200)
+    paid = expect(company.admin.get(path), 200)
+    assert paid["videos"] > free["videos"]
+    assert paid["bytes"] > free["bytes"]

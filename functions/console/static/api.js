@@ -75,6 +75,7 @@ export const api = {
   signUp: (body, key) => json("POST", "v1/corporations", { body, key, anonymous: true }),
   /** @returns {Promise<Corporation>} */
   corporation: async () => (await json("GET", "v1/corporations")).items[0],
+  quota: (/** @type {number} */ id) => json("GET", `v1/corporations/id/${id}/quota`),
   /** @param {number} id @param {object} body */
   changeCorporation: (id, body) => json("PUT", `v1/corporations/${id}`, { body }),
 

@@ -7,7 +7,10 @@ import { date, number, size, t } from "../text.js";
 import { html, useState } from "../vendor/preact.js";
 
 export default function Plan() {
-  const { data, problem, reload } = useData(api.corporation, []);
+  const { data, problem, reload } = useData(async () => {
+    const own = await api.corporation();
+    return { ...own, quota: await api.quota(own.id) };
+  }, []);
   if (problem) return html`<h1>${t("plan")}</h1><${Note} problem=${problem} />`;
   if (!data) return html`<p class="starting" aria-busy="true"></p>`;
   const paid = data.plan === "PAID" && (!data.plan_expire_at || Date.parse(data.plan_expire_at) > Date.now());

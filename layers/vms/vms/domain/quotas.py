@@ -5,9 +5,12 @@ Files that came by own means count no bytes. Of concurrent statements that add s
 it by the corporation's lock, and then counts what that one added.
 """
 
+from dataclasses import dataclass
 from typing import LiteralString
 
+from vms.auth import Caller
 from vms.database import Row
+from vms.domain.access import OWN_CORPORATION, read
 from vms.errors import QuotaExceeded
 from vms.settings import quota
 
@@ -21,6 +24,34 @@ USED: LiteralString = """used AS (
 FITS: LiteralString = """(%(more_videos)s = 0 OR used.videos + %(more_videos)s <= used.most_videos)
     AND (%(more_bytes)s = 0 OR used.bytes + %(more_bytes)s <= used.most_bytes)"""
 COLUMNS: LiteralString = "used.videos, used.bytes, used.most_videos, used.most_bytes, used.paid"
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What the effective plan has room for, and what is taken of it: videos, and bytes of uploaded files."""
+
+    videos: int
+    used_videos: int
+    bytes: int
+    used_bytes: int
+
+
+def get(caller: Caller, corporation_id: int) -> Quota:
+    """The quota of the caller's own corporation. Raises `NotFound` for any other."""
+    row = read(
+        caller,
+        "target.seq AS target, target.paid, q.videos, q.bytes",
+        f"""LEFT JOIN LATERAL (
+            SELECT c.seq, c.plan_type = 'PAID' AND (c.plan_expired_at IS NULL OR c.plan_expired_at > now()) AS paid
+            FROM corporation c WHERE {OWN_CORPORATION} AND c.seq = %(id)s
+        ) target ON true LEFT JOIN LATERAL quota_used(target.seq, target.paid) q ON target.seq IS NOT NULL""",
+        {"id": corporation_id},
+    )
+    limits = quota()
+    videos, size = (
+        (limits.paid_videos, limits.paid_bytes) if row["paid"] else (limits.free_videos, limits.free_bytes)
+    )
+    return Quota(videos, row["videos"], size, row["bytes"])
 
 
 def parameters(videos: int, size: int) -> dict[str, object]:
