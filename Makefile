@@ -104,6 +104,11 @@ clean: $(RUN) ## Delete the local data (.local/), and stop what a killed runner 
 	@$(PYTHON) -m local clean
 	rm -rf .aws-sam
 
+.PHONY: upload
+upload: $(RUN) ## Send a film: make upload FILE=film.mp4 [NAME=…] [STACK=vms-prod]; EMAIL and PASSWORD are exported or asked for
+	$(if $(filter command%,$(origin PASSWORD)),$(error A command line is no place for a PASSWORD: export it, or type it))
+	@exec $(PYTHON) -m ops upload "$$FILE" --name="$$NAME" --stack="$$STACK"
+
 ##@ Test
 
 .PHONY: test
@@ -215,6 +220,10 @@ migrate: $(RUN) ## Bring a deployed stack's schema up to date: make migrate STAC
 rotate-keys: $(RUN) ## Sign a deployed stack's tokens with a new key, in ten minutes: make rotate-keys STACK=vms-prod
 	@exec $(PYTHON) -m ops rotate-keys "$(STACK)"
 
+.PHONY: operator
+operator: $(RUN) ## Plans, purges, exports, SQL, logs: make operator ACTION=show CORPORATION=7 [STACK=vms-prod]; docs/deploy.md
+	@exec $(PYTHON) -m ops operator
+
 ##@ Maintain
 
 .PHONY: format
@@ -251,6 +260,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.12 
 lock: $(DEV) ## Resolve pyproject.toml's groups into the lock and its two subsets
 	$(COMPILE) pyproject.toml --group dev -o requirements.lock
 	$(COMPILE) pyproject.toml -c requirements.lock -o layers/dependencies/requirements.txt
+	$(COMPILE) --group uploads -c requirements.lock -o functions/uploads/requirements.txt
 	$(COMPILE) pyproject.toml --group local -c requirements.lock -o local/requirements.txt
 	$(COMPILE) --group emulator -o tests/emulator/requirements.txt
 	$(COMPILE) --group document -o tests/document_tools/requirements.txt

@@ -1,18 +1,22 @@
 """The operator's command line: `python -m ops COMMAND`, as the Makefile's targets call it."""
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable
 from typing import TextIO
 
-from ops import deploy, deployed, destroy
+from ops import deploy, deployed, destroy, operator, upload_command
+from ops.session import SessionError
 
 # What goes on after Ctrl-C.
 STOPPED = {
     "migrate": "stopped waiting: the migration goes on, and its log is the function's",
     "rotate-keys": "stopped: the old key signs on; run it again to rotate",
+    "upload": "stopped: run it again to go on with what is missing",
     "deploy": "stopped waiting: CloudFormation goes on with what it has begun",
+    "operator": "stopped waiting: the function goes on with what it has begun; run it again to see its end",
 }
 
 
@@ -20,8 +24,11 @@ def main(arguments: list[str]) -> int:
     """Run a command; the exit code is returned."""
     options = _parser().parse_args(arguments)
     try:
-        print(_run(options))
-    except deployed.DeployedError as failure:
+        if options.command == "operator":
+            operator.run(os.environ, sys.stdout, input if sys.stdin.isatty() else None)
+        else:
+            print(_run(options))
+    except (deployed.DeployedError, SessionError) as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -36,6 +43,8 @@ def _run(options: argparse.Namespace) -> str:
             return deployed.migrate(options.stack)
         case "rotate-keys":
             return deployed.rotate_keys(options.stack, options.wait, progress(sys.stderr))
+        case "upload":
+            return upload_command.run(options.file, options.name, options.stack)
     settings = [each.partition("=") for each in shlex.split(getattr(options, "set", ""))]
     target = deploy.environment(options.config, {name: value for name, _, value in settings})
     match options.command:
@@ -56,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     rotate.add_argument("--wait", type=float, default=deployed.KNOWN_AFTER, help="seconds before the new key signs")
     for command in (migrate, rotate):
         command.add_argument("stack", help="name of the CloudFormation stack")
+    commands.add_parser("operator", help="one action of the operator's; ACTION and the rest are variables")
+    sent = commands.add_parser("upload", help="send a film to a deployed stack, or to what make run serves")
+    sent.add_argument("file", help="path of the film")
+    sent.add_argument("--name", default="", help="the video's name; the file's if it is not given")
+    sent.add_argument("--stack", default="", help="name of the CloudFormation stack; empty: what make run serves")
     first = commands.add_parser("deploy", help="check, build, deploy, and tell where everything is")
     first.add_argument(
         "--set", default="", help="parameters of the template: 'LogLevel=WARNING Zones=eu-west-1a,eu-west-1b'"

@@ -133,7 +133,7 @@ def build(target: Environment, architecture: str, directory: Path = BUILT) -> No
 def check_wheels(built: Path, architecture: str) -> None:
     """Refuse a build whose packages are compiled for another machine than the functions'. Raises `DeployedError`."""
     wanted = MACHINES[architecture][1]
-    for path in sorted((built / "DependenciesLayer").rglob("*.so")):
+    for path in sorted(path for path in built.rglob("*.so*") if ".so" in path.suffixes):
         with path.open("rb") as file:
             found = int.from_bytes(file.read(20)[18:20], "little")
         if found != wanted:

@@ -73,6 +73,8 @@ def _left(owned: Mapping[str, str]) -> list[str]:
             "which other projects may share"
         )
     ]
+    if "ApiGatewayRole" in owned:
+        rows.append(f"- API Gateway's role for the logs of this account's stacks here: {owned['ApiGatewayRole']}")
     if "Database" in owned:
         snapshots = client("rds").describe_db_snapshots(DBInstanceIdentifier=owned["Database"], SnapshotType="manual")[
             "DBSnapshots"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "licences.md"
-SHIPPED = ROOT / "layers" / "dependencies" / "requirements.txt"
+SHIPPED = (ROOT / "layers/dependencies/requirements.txt", ROOT / "functions/uploads/requirements.txt")
 PERMISSIVE = frozenset({"MIT", "Apache-2.0", "BSD-3-Clause", "PSF-2.0"})
 # Of packages whose metadata does not say it as an SPDX expression.
 STATED = {"python-dateutil": "Apache-2.0 OR BSD-3-Clause"}
@@ -15,8 +15,8 @@ EXCEPTIONS = {"psycopg": "LGPL-3.0-only", "psycopg-binary": "LGPL-3.0-only"}
 _TEXT = """# Licences of what ships
 
 This project's own code is under the [MIT licence](../LICENSE). A deployment also ships the packages below, in the layer
-`dependencies`. `make licences` writes this file from their metadata; a test fails when a package comes whose licence is
-not permissive.
+`dependencies` and, pymediainfo alone, in the function `uploads`. `make licences` writes this file from their metadata;
+a test fails when a package comes whose licence is not permissive.
 
 {table}
 ## The exception: psycopg
@@ -32,6 +32,7 @@ another build can take the place of. Changes to psycopg itself would be under th
 - `psycopg-binary` has libpq (PostgreSQL licence), OpenSSL (Apache-2.0), Kerberos (MIT), OpenLDAP (OLDAP-2.8), Cyrus
   SASL (BSD), and libcrypt and libkeyutils (LGPL-2.1 or later), as shared libraries that can be replaced.
 - `botocore` has Mozilla's list of certificate authorities (MPL-2.0), unchanged.
+- `pymediainfo` has MediaInfo (BSD-2-Clause; 15 MB) with ZenLib and zlib (zlib), as one shared library.
 - `aws-lambda-powertools` has Swagger UI (Apache-2.0), which `/docs` shows.
 
 What only the tests and `make run` install is in `requirements.lock`, and is not handed on.
@@ -39,8 +40,9 @@ What only the tests and `make run` install is in `requirements.lock`, and is not
 
 
 def shipped() -> dict[str, str]:
-    """Name and version of each package in the layer, without those for another system than Lambda's."""
-    pins = re.findall(r"^([a-z0-9-]+)==(\S+)( ; sys_platform == 'win32')?", SHIPPED.read_text("utf-8"), re.MULTILINE)
+    """Name and version of each package that ships, without those for another system than Lambda's."""
+    text = "".join(path.read_text("utf-8") for path in SHIPPED)
+    pins = re.findall(r"^([a-z0-9-]+)==(\S+)( ; sys_platform == 'win32')?", text, re.MULTILINE)
     return {name: version for name, version, other_system in pins if not other_system}
 
 

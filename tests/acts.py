@@ -14,7 +14,8 @@ from psycopg.conninfo import make_conninfo
 
 from tests.conftest import MIGRATIONS
 from tests.e2e.clients import PASSWORD, PIXEL, Company, Person, add_member, expect, found_company, log_in, unique
-from tests.e2e.films import put
+from tests.e2e.films import FILM, put
+from tests.e2e.senders import complete, sent
 from tests.service import Services, forget
 from vms import database, migrations
 from vms.domain import attempts, corporations, rollup, sessions
@@ -169,6 +170,39 @@ def add_video(stage: Stage) -> Act:
     )
 
 
+def begin_upload(stage: Stage) -> Act:
+    name = unique("faults")
+    body = {"file_name": name, "size": 5}
+    query = "SELECT count(*) FROM upload WHERE file_name = %s"
+    return Act(
+        lambda: stage.company.admin.call("POST", "/v1/uploads", body),
+        201,
+        lambda: stage.value(query, name),
+        repeats=True,
+    )
+
+
+def complete_upload(stage: Stage) -> Act:
+    upload = sent(stage.company.admin, FILM, name=unique("faults"))
+    query = "SELECT count(*) FROM video WHERE name = %s"
+    return Act(
+        lambda: complete(stage.company.admin, upload),
+        201,
+        lambda: stage.value(query, upload["name"]),
+        frozenset({200}),
+    )
+
+
+def abort_upload(stage: Stage) -> Act:
+    upload = sent(stage.company.admin, FILM)
+    query = "SELECT count(*) FROM upload WHERE seq = %s AND status = 'aborted'"
+    return Act(
+        lambda: stage.company.admin.call("DELETE", f"/v1/uploads/{upload['id']}"),
+        204,
+        lambda: stage.value(query, upload["id"]),
+    )
+
+
 def change_video(stage: Stage) -> Act:
     name, video = unique("faults"), stage.company.video()
     query = "SELECT count(*) FROM video WHERE name = %s"
@@ -319,6 +353,6 @@ def run_the_schedule(stage: Stage) -> Act:
 ACTS = [
     *(sign_up, change_corporation, delete_corporation, add_user, change_role, change_own_password, delete_user),
     *(add_video, change_video, delete_video, restore_video, stream, stream_of_a_logged_view, log_a_view),
-    *(report_progress, put_poster),
+    *(report_progress, put_poster, begin_upload, complete_upload, abort_upload),
     *(begin_session, fail_to_log_in, refresh, log_out, log_out_everywhere, run_the_schedule),
 ]

@@ -7,7 +7,7 @@ import httpx
 
 from local.postgres import Postgres
 from local.s3 import S3
-from vms import keys, settings
+from vms import keys, multipart, settings
 
 
 @dataclass(frozen=True)
@@ -36,4 +36,7 @@ def forget() -> None:
     """Make settings and keys be read anew."""
     settings.settings.cache_clear()
     settings.stream_settings.cache_clear()
+    settings.upload_settings.cache_clear()
+    settings.quota.cache_clear()
+    multipart.client.cache_clear()
     keys.forget()

@@ -26,6 +26,7 @@ CONFINED_BY: Mapping[str, tuple[str, ...]] = {
     "activity_total": ("OWN_CORPORATION", *_OF_A_USER, *_OF_A_VIDEO),
     "viewer_presence": ("OWN_CORPORATION", *_OF_A_USER),
     "refresh_token": _OF_A_USER,
+    "upload": ("OWN_UPLOAD",),
 }
 _KEPT = {"CALLER", "PERMITTED", *(name for names in CONFINED_BY.values() for name in names)}
 _STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b")

@@ -36,6 +36,7 @@ _PAGE = """<!DOCTYPE html>
 <title>Video console</title>
 <link rel="icon" href="{at}icon.svg">
 <link rel="stylesheet" href="{at}vendor/pico.css">
+<link rel="stylesheet" href="{at}vendor/uplot.css">
 <link rel="stylesheet" href="{at}console.css">
 {preloads}
 <script type="module" src="{at}app.js"></script>

@@ -1,7 +1,7 @@
 """What the operator of the service does, who has the AWS right to invoke this function; there is no route to it.
 
-An event names its `action`. One that is not understood, and an action that is refused, fail with one sentence and
-change nothing.
+An event names its `action`. One that is not understood, and an action that is refused, are answered
+`{"refused": "…"}`, a sentence, and change nothing: a failure of the function would raise the alarm.
 """
 
 from collections.abc import Callable, Mapping
@@ -168,23 +168,22 @@ def perform(action: Action, enough: Callable[[], bool]) -> object:
 
 @logger.inject_lambda_context
 def lambda_handler(event: Mapping[str, Any], context: LambdaContext) -> Any:
-    """Do what the event says, and answer what its rule in `vms.operator` returns. Raises `Refused`."""
-    action = understood(event)
-    ids = action.model_dump(include={"user", "corporation", "video", "plan"}, exclude_none=True)
-    said = {"action": action.action, "caller": said_caller(context), **ids}
-    logger.info("operator begins", extra=said)
+    """Do what the event says, and answer what its rule in `vms.operator` returns, or why it is refused."""
+    said: dict[str, object] = {"caller": said_caller(context)}
     try:
-        answer = perform(action, lambda: context.get_remaining_time_in_millis() < MARGIN)
-    except Refused:
-        logger.info("operator is refused", extra=said)
-        raise
-    except Invalid as failure:
-        raise Refused("; ".join(f"{each['field']} {each['message']}" for each in failure.errors)) from None
+        action = understood(event)
+        said |= action.model_dump(include={"action", "user", "corporation", "video", "plan"}, exclude_none=True)
+        logger.info("operator begins", extra=said)
+        answer = to_jsonable_python(perform(action, lambda: context.get_remaining_time_in_millis() < MARGIN))
+    except Refused as refusal:
+        answer = {"refused": str(refusal)}
+    except Invalid as refusal:
+        answer = {"refused": "; ".join(f"{each['field']} {each['message']}" for each in refusal.errors)}
     except Problem as failure:
         logger.error("operator fails", extra={**said, "problem": failure.type})
-        raise Refused(f"{failure.detail} What was done stays done; invoke it again.") from None
-    logger.info("operator ends", extra=said)
-    return to_jsonable_python(answer)
+        answer = {"refused": f"{failure.detail} What was done stays done; invoke it again."}
+    logger.info("operator ends", extra={**said, "refused": "refused" in answer})
+    return answer
 
 
 def understood(event: Mapping[str, Any]) -> Any:

@@ -6,6 +6,7 @@ This function does without Powertools' resolver and without pydantic: its start 
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from vms import auth, origins, requested, responses, storage, streaming
@@ -73,7 +74,9 @@ def respond(event: dict[str, Any], seconds: float) -> Streamed:
     limit = config.slice_bytes if slices else config.range_limit
     selection, answer = requested.fetch(source.key, fields, limit, config.whole_limit, head=head)
     span = selection.span
-    headers = describe(answer.found, source.key, selection.status, span)
+    # What an upload was found to be; its uploader may have announced something else, which S3 would repeat.
+    found = replace(answer.found, content_type=source.content_type or answer.found.content_type)
+    headers = describe(found, source.key, selection.status, span)
     if head or span is None:
         return Streamed(selection.status, headers)
     with ExitStack() as held:  # let go of when the response ends, however it ends

@@ -11,7 +11,7 @@ from vms.domain import posters, progress, videos
 from vms.domain.posters import Poster
 from vms.domain.progress import Progress
 from vms.domain.videos import AdminVideo, Video
-from vms.errors import Forbidden, NotFound, PlanRequired
+from vms.errors import Forbidden, NotFound, PlanRequired, QuotaExceeded
 from vms.observability import count
 from vms.pages import Page
 from vms.schemas import (
@@ -24,6 +24,7 @@ from vms.schemas import (
     FilePath,
     Limit,
     PathId,
+    Search,
     VideoName,
     part,
 )
@@ -106,17 +107,20 @@ class Playback:
     who=Who.ADMIN,
     summary="Add a video",
     status=201,
-    errors=(NotFound,),
+    errors=(NotFound, QuotaExceeded),
     idempotent=True,
-    description="The file need not be there yet. 404 for another corporation's id.",
+    description="The file need not be there yet. 404 for another corporation's id. 403 (`quota-exceeded`) beyond the "
+    "plan's number of videos.",
 )
 def create_video(body: NewVideo) -> AdminVideo | Video:
     return videos.create(api.caller, body.name, body.file_path, body.corporation_id, api.idempotency_key)
 
 
 @api.get("/v1/videos", who=Who.MEMBER, summary="List the videos", errors=(Forbidden,))
-def list_videos(limit: Limit = 20, cursor: Cursor = None, deleted: Deleted = False) -> Page[AdminVideo | Video]:
-    return videos.browse(api.caller, part(limit, cursor), deleted=deleted)
+def list_videos(
+    limit: Limit = 20, cursor: Cursor = None, deleted: Deleted = False, q: Search = None
+) -> Page[AdminVideo | Video]:
+    return videos.browse(api.caller, part(limit, cursor), deleted=deleted, query=q)
 
 
 @api.get(
@@ -128,9 +132,9 @@ def list_videos(limit: Limit = 20, cursor: Cursor = None, deleted: Deleted = Fal
     "The page is that of GET /v1/videos.",
 )
 def list_videos_of_corporation(
-    video: PathId, limit: Limit = 20, cursor: Cursor = None, deleted: Deleted = False
+    video: PathId, limit: Limit = 20, cursor: Cursor = None, deleted: Deleted = False, q: Search = None
 ) -> Page[AdminVideo | Video]:
-    return videos.browse(api.caller, part(limit, cursor), corporation_id=video, deleted=deleted)
+    return videos.browse(api.caller, part(limit, cursor), corporation_id=video, deleted=deleted, query=q)
 
 
 @api.get("/v1/videos/id/<video_id>", who=Who.MEMBER, summary="Get a video")

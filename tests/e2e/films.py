@@ -1,5 +1,7 @@
 """Films in the service's bucket, and the processes that stream them."""
 
+import random
+import struct
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -39,6 +41,12 @@ def put(bucket: S3, company: Company, body: bytes, path: str | None = None, kind
     key = quote(object_key(company.id, path), safe="/-._~")
     assert bucket.request("PUT", key, body, content_type=kind).status == 200
     return path
+
+
+def padded(size: int) -> bytes:
+    """A film that plays and has so many bytes: FILM, and bytes that players pass over (ISO/IEC 14496-12, `free`)."""
+    pad = size - len(FILM)
+    return FILM + struct.pack(">I4s", pad, b"free") + random.Random(size).randbytes(pad - 8)
 
 
 def bucket_of(service: Service) -> S3:

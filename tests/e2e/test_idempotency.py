@@ -38,6 +38,7 @@ def body_for(path: str) -> dict[str, object]:
         },
         "/v1/users": {"email": f"{unique('u')}@example.com", "password": PASSWORD},
         "/v1/videos": {"name": unique("v"), "file_path": "a.mp4"},
+        "/v1/uploads": {"file_name": unique("film"), "size": 5},
     }
     return bodies[path]
 
@@ -58,7 +59,7 @@ def ids(caller: Person, path: str) -> list[int]:
 
 
 def test_the_document_names_the_header_where_it_counts() -> None:
-    assert IDEMPOTENT == ["/v1/corporations", "/v1/users", "/v1/videos"]
+    assert IDEMPOTENT == ["/v1/corporations", "/v1/uploads", "/v1/users", "/v1/videos"]
     for path in IDEMPOTENT:
         parameters = DOCUMENT["paths"][path]["post"]["parameters"]
         assert {"$ref": "#/components/parameters/IdempotencyKey"} in parameters
@@ -108,6 +109,7 @@ def test_a_refused_request_may_be_put_right_and_sent_under_its_key_again(acme: C
         "/v1/corporations": {"name": acme.name},
         "/v1/users": {"email": acme.guest.email},
         "/v1/videos": {"corporation_id": acme.id + 1_000_000},
+        "/v1/uploads": {"video_id": 2**62},
     }
     key, body = new_key(), body_for(path)
     assert send(acme.admin, path, {**body, **taken[path]}, key).status_code in {404, 409}

@@ -8,6 +8,8 @@ import httpx
 import pytest
 
 from tests.e2e.clients import PASSWORD, PIXEL, Company, add_member, found_company, unique
+from tests.e2e.films import FILM
+from tests.e2e.senders import begin, sent
 from tests.in_process import routes
 
 DOCUMENT = json.loads((Path(__file__).parents[2] / "functions/service/openapi.json").read_text("utf-8"))
@@ -36,11 +38,16 @@ def case(method: str, path: str, company: Company, target: int) -> Case:
         ("PUT", "/v1/users/{user}"): {"password": "another good one"},
         ("POST", "/v1/videos"): {"name": "x", "file_path": "a.mp4", "corporation_id": company.id},
         ("PUT", "/v1/videos/{video}"): {"name": "y"},
+        ("POST", "/v1/uploads"): {"file_name": "film.mp4", "size": 5},
+        ("POST", "/v1/uploads/{upload}/parts"): {"numbers": [1]},
         ("PUT", "/v1/videos/{video}/progress"): {"position": 5, "watched": [[0, 5]]},
         ("PUT", "/v1/videos/{video}/poster"): PIXEL,
         ("POST", "/v1/view-logs"): {"video_id": video},
         ("POST", "/v1/auth/logout"): {"refresh_token": company.admin.tokens["refresh_token"]},
     }
+    upload = 0
+    if "{upload}" in path:
+        upload = sent(company.admin, FILM)["id"] if path.endswith("/complete") else begin(company.admin, 5)["id"]
     if path.endswith("/restore"):
         company.admin.call("DELETE", f"/v1/videos/{video}")
     if (method, path) == ("GET", "/v1/videos/{video}/poster"):
@@ -52,6 +59,7 @@ def case(method: str, path: str, company: Company, target: int) -> Case:
         "{user_id}": target,
         "{user}": company.guest.email if by_email else target,
         "{video_id}": video,
+        "{upload}": upload,
         "{video}": company.id if (method, path) == ("GET", "/v1/videos/{video}") else video,
     }
     wire = path
@@ -80,6 +88,7 @@ OWN_ONLY = {
     "/v1/corporations",
     "/v1/videos",
     "/v1/users",
+    "/v1/uploads",
 }
 
 

@@ -6,6 +6,7 @@ from tests.e2e.clients import Company, expect, found_company, problem
 OF_A_VIDEO = {
     *("id", "name", "corporation_id", "is_deleted", "created_at", "updated_at"),
     *("viewed", "position", "completed", "poster"),
+    *("size", "duration", "width", "height", "content_type", "browser_playable", "detail"),
 }
 
 

@@ -58,6 +58,7 @@ def test_the_hot_requests_are_one_round_trip(acme: Company, statements: list[str
             {"name": unique("c"), "admin_email": f"{unique('a')}@example.com", "admin_password": PASSWORD},
         ),
         ("POST", "/v1/videos", {"name": "x", "file_path": "a"}),
+        ("POST", "/v1/uploads", {"file_name": "x", "size": 5}),
         ("PUT", f"/v1/videos/{video}", {"name": "y"}),
         ("DELETE", f"/v1/videos/{video}", None),
         ("PUT", f"/v1/videos/{video}/restore", None),

@@ -51,9 +51,11 @@ def test_each_event_file_is_answered_by_its_function(acme: Company, path: Path) 
     event = with_token(json.loads(path.read_text("utf-8")), acme.admin.tokens["access_token"])
     answer = load(path.stem).lambda_handler(event, context())
     if path.stem == "plan_expiry":
-        assert set(answer) == {"plans_expired", "sessions_purged", "answers_purged", "leases_purged"}
+        assert set(answer) == {"plans_expired", "sessions_purged", "answers_purged", "leases_purged", "uploads_expired"}
     elif path.stem == "migrate":
         assert answer == {"applied": []}
+    elif path.stem == "operator":
+        assert set(answer) == {"items", "next_cursor"}
     elif path.stem == "stream":
         assert answer.status in {404, 502}
     else:
@@ -291,6 +293,7 @@ def test_what_the_dashboard_shows_is_counted(
 def test_the_dashboard_shows_what_is_counted() -> None:
     shown = set(re.findall(r'MetricName=\\"(\w+)\\"', (EVENTS.parent / "ops" / "monitoring.yaml").read_text("utf-8")))
     assert {"Views", "PointsGranted", "BytesStreamed", "LogInFailures", "PlansExpired", "Latency"} <= shown
+    assert {"UploadsBegun", "UploadsCompleted", "UploadsRefused", "UploadedBytes"} <= shown
 
 
 def test_a_refused_request_leaves_one_log_line_with_its_id_caller_route_and_problem(

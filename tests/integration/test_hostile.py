@@ -13,7 +13,7 @@ from tests.in_process import routes
 
 pytestmark = pytest.mark.usefixtures("environment")
 
-REQUESTS = 3000
+REQUESTS = 5000
 NUMBERS = [0, -1, 1, 10, 2**31, 2**63, 2**64, 10**400, 1e308, 1.5]
 TEXTS = [
     *("", " ", "a", "\x00", "a\x00b", "\ud800", "\u202e", "😀" * 30, "a" * 256, "a" * 5000, "루먼랩", "e\u0301"),
@@ -35,6 +35,7 @@ REQUIRED = {
     "/v1/auth/logout": ("refresh_token",),
     "/v1/users": ("email", "password"),
     "/v1/videos": ("name", "file_path"),
+    "/v1/uploads": ("file_name", "size"),
     "/v1/view-logs": ("video_id",),
 }
 BODIES = [
@@ -75,7 +76,7 @@ class Hostile:
         method, resource = self.random.choice(self.routes)
         path = re.sub(r"\{\w+\}", lambda _: self.segment(), resource)
         if self.random.random() < 0.3:
-            names = self.random.choices(["limit", "cursor", "deleted", "token", "x"], k=2)
+            names = self.random.choices(["limit", "cursor", "deleted", "token", "q", "x"], k=2)
             path += "?" + "&".join(f"{name}={encoded(self.random.choice(VALUES))}" for name in names)
         headers = {"Range": self.random.choice(["bytes=0-", "x", "bytes=-", "bytes=1-2,3-4"])}
         headers |= self.random.choice([self.company.admin, self.company.guest]).headers

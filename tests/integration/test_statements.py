@@ -27,6 +27,7 @@ EXCEPTIONS = {
     ("sessions", "_revoke_family"): "the family of a signed token, of the user whom the function before has locked",
     ("sessions", "revoke_all"): "the sessions of the user whom the confined statement before it has changed",
     ("sessions", "purge"): "the schedule's: what has expired, of everybody",
+    ("leftovers", "expire"): "the schedule's: what has expired, of everybody",
     ("users", "_lock"): "locks what the confined statement after it reads; shows and changes nothing",
 }
 

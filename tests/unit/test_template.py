@@ -274,9 +274,15 @@ def test_a_function_may_what_its_code_uses_and_no_more(shape: str) -> None:
             wanted |= {("secretsmanager:GetSecretValue", "local-JwtKeys-Id")}
         if "vms.storage" in used:
             wanted |= {
-                ("s3:GetObject", "arn:aws:s3:::local-VideoBucket/*"),
+                ("s3:GetObject", "arn:aws:s3:::local-VideoBucket/corporations/*"),
                 ("s3:ListBucket", "arn:aws:s3:::local-VideoBucket"),
             }
+        if "vms.domain.leftovers" in used or "vms.domain.parts" in used:
+            objects = ["GetObject", "DeleteObject", "DeleteObjectVersion", "AbortMultipartUpload"]
+            objects += ["ListMultipartUploadParts", *(["PutObject"] if "vms.domain.parts" in used else [])]
+            wanted |= {(f"s3:{action}", "arn:aws:s3:::local-VideoBucket/corporations/*") for action in objects}
+            buckets = ("ListBucket", "ListBucketMultipartUploads")
+            wanted |= {(f"s3:{action}", "arn:aws:s3:::local-VideoBucket") for action in buckets}
         if "vms.operator.bucket" in used:
             folder, bucket = "arn:aws:s3:::local-VideoBucket/corporations/*", "arn:aws:s3:::local-VideoBucket"
             deletes = ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload")

@@ -4,7 +4,7 @@
 // says so, and a lost connection after a while: but only requests that change nothing when they are sent twice, which
 // are the safe ones and those that carry an Idempotency-Key.
 import { toast } from "./parts.js";
-import { Problem, send } from "./problem.js";
+import { Problem, ROOT, send } from "./problem.js";
 import { access, renewOrAsk } from "./session.js";
 import { t } from "./text.js";
 
@@ -105,6 +105,7 @@ export const api = {
 
   /** @param {object} body @param {string} key */
   createUpload: (body, key) => json("POST", "v1/uploads", { body, key }),
+  uploads: () => json("GET", "v1/uploads?limit=50"),
   /** @param {number | string} id */
   upload: (id) => json("GET", `v1/uploads/${id}`),
   /** @param {number | string} id @param {number[]} numbers */
@@ -127,6 +128,17 @@ export const api = {
 
   /** @param {string} name @param {Record<string, string | number | null | undefined>} of */
   report: (name, of) => json("GET", `v1/reports/${name}${query(of)}`),
-  /** @param {string} name @param {Record<string, string | number | null | undefined>} of @returns {Promise<Blob>} */
-  reportCsv: async (name, of) => (await call("GET", `v1/reports/${name}${query({ ...of, format: "csv" })}`)).blob(),
+  /** The whole report as a file, which comes in pieces. @param {string} name
+   * @param {Record<string, string | number | null | undefined>} of */
+  reportCsv: async (name, of) => {
+    const pieces = [];
+    for (let path = /** @type {string | null} */ (`v1/reports/${name}${query({ ...of, format: "csv" })}`); path;) {
+      const answer = await call("GET", path);
+      const text = await answer.text();
+      pieces.push(pieces.length ? text.slice(text.indexOf("\n") + 1) : `\ufeff${text}`); // text() takes the mark off
+      const next = answer.headers.get("Link")?.match(/<([^>]*)>;\s*rel="?next/)?.[1];
+      path = next ? `v1/reports/${name}${new URL(next, ROOT).search}` : null;
+    }
+    return new Blob(pieces, { type: "text/csv;charset=utf-8" });
+  },
 };

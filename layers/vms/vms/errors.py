@@ -7,15 +7,19 @@
      ├── Unauthenticated      401
      ├── Forbidden            403
      │    ├── PlanRequired
-     │    └── PlanManaged
+     │    ├── PlanManaged
+     │    └── QuotaExceeded
      ├── NotFound             404
      │    └── FileMissing
      ├── Conflict             409
+     │    ├── UploadEnded
+     │    └── UploadIncomplete
      ├── PreconditionFailed   412
      ├── TooLarge             413
      ├── RangeNotSatisfiable  416
      ├── Invalid              422
-     │    └── IdempotencyKeyReused
+     │    ├── IdempotencyKeyReused
+     │    └── NotAVideo
      ├── TooManyAttempts      429
      ├── TooManyStreams       429
      ├── Internal             500
@@ -105,6 +109,13 @@ class PlanManaged(Forbidden):
     detail = "Only the operator of this service makes a plan PAID or changes its expiry."
 
 
+class QuotaExceeded(Forbidden):
+    """The corporation's plan has no room for another video or for so many bytes; the detail says what is left."""
+
+    type = "urn:vms:error:quota-exceeded"
+    title = "The quota is used up"
+
+
 class NotFound(Problem):
     """Does not exist, is deleted, or belongs to another corporation: the caller cannot tell which."""
 
@@ -137,6 +148,21 @@ class Conflict(Problem):
     status = 409
     type = "urn:vms:error:conflict"
     title = "Conflict"
+
+
+class UploadEnded(Conflict):
+    """The upload was aborted, has expired, or is complete."""
+
+    type = "urn:vms:error:upload-ended"
+    title = "The upload has ended"
+    detail = "This upload has ended. Begin another one."
+
+
+class UploadIncomplete(Conflict):
+    """Parts are missing, or have another size than announced; the detail names them."""
+
+    type = "urn:vms:error:upload-incomplete"
+    title = "The upload is incomplete"
 
 
 class TooLarge(Problem):
@@ -187,6 +213,17 @@ class IdempotencyKeyReused(Invalid):
 
     def __init__(self) -> None:
         super().__init__([("Idempotency-Key", "was used for another request")])
+
+
+class NotAVideo(Invalid):
+    """The uploaded file is no film. It was removed, and its upload has ended."""
+
+    type = "urn:vms:error:not-a-video"
+    title = "Not a video"
+    detail = "The file is no film: no video track was found in it. It was removed."
+
+    def __init__(self) -> None:
+        super().__init__([("file", "must be a film")])
 
 
 class TooManyAttempts(Problem):

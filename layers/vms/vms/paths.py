@@ -1,6 +1,6 @@
 """Where a corporation's files are in the bucket: in a folder of its own, which no path leads out of.
 
-`object_key` alone makes the keys of S3. What the API takes and shows as `file_path` is relative to the folder.
+This module alone makes the keys of S3. What the API takes and shows as `file_path` is relative to the folder.
 """
 
 import re
@@ -39,6 +39,11 @@ def check(file_path: str) -> str:
     return file_path
 
 
+def folder(corporation_id: int) -> str:
+    """The folder of a corporation, with its slash: the beginning of the keys of all its objects."""
+    return f"corporations/{corporation_id}/"
+
+
 def object_key(corporation_id: int, file_path: str) -> str:
     """The S3 key of a corporation's file.
 
@@ -46,6 +51,6 @@ def object_key(corporation_id: int, file_path: str) -> str:
         FileMissing: the path is none that `check` lets pass, so there is no such file.
     """
     try:
-        return f"corporations/{corporation_id}/{check(file_path)}"
+        return folder(corporation_id) + check(file_path)
     except ValueError:
         raise FileMissing from None

@@ -113,7 +113,8 @@ def _says(**schema: object) -> Any:
     return Field(json_schema_extra=schema)  # type: ignore[arg-type]  # any JSON
 
 
-def _number(value: object) -> object:
+def whole_number(value: object) -> object:
+    """Refuse what is no number of JSON; what has no fraction is left to the type."""
     # JSON has one kind of number: 1.0 is an integer (JSON Schema Validation section 6.1.1), and neither true nor "1"
     # is.
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -166,8 +167,8 @@ Time = Annotated[
     _says(pattern="^[1-9]"),
 ]
 Token = Annotated[str, Field(min_length=1, max_length=4096)]
-BodyId = Annotated[int, BeforeValidator(_number), Field(ge=1, le=FIRST)]
-Zero = Annotated[int, BeforeValidator(_number), Field(ge=0, le=0)]
+BodyId = Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=FIRST)]
+Zero = Annotated[int, BeforeValidator(whole_number), Field(ge=0, le=0)]
 
 PathId = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=FIRST), Path()]
 PathText = Annotated[
@@ -180,6 +181,12 @@ Cursor = Annotated[
     Query(description="The `next_cursor` of the page before. It is opaque; any other text is refused with 422."),
 ]
 Deleted = Annotated[bool, Query(description="List the deleted ones instead. For admins: 403 to a guest.")]
+Search = Annotated[
+    str | None,
+    AfterValidator(lambda text: None if text is None else _text(text)),
+    _says(minLength=1, maxLength=255, pattern=TEXT_PATTERN),
+    Query(max_length=255, description="Only those with this in their name, in any case."),
+]
 
 
 class Body(BaseModel):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 
 
 class SettingError(Exception):
@@ -151,10 +152,11 @@ CORS_ORIGINS = Setting("CORS_ORIGINS", _ORIGINS, "", "all",
     "origins of web pages that may use the API, such as `https://www.example.com` or `http://localhost:*`")
 PROGRESS_COMPLETE_PERCENT = Setting("PROGRESS_COMPLETE_PERCENT", _number(int, 1, 100), 90, "videos",
     "part of a film that one must have watched to have completed it")
-VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "console, operator, stream", "S3 bucket of the files")
-AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "console, operator, stream",
+VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "console, operator, plan_expiry, stream, uploads",
+    "S3 bucket of the files")
+AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "console, operator, plan_expiry, stream, uploads",
     "S3 server other than AWS's")
-AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "console, operator, stream",
+AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "console, operator, plan_expiry, stream, uploads",
     "the same, if the one above is not set")
 AWS_REGION = Setting("AWS_REGION", _TEXT, "", "all", "region; Lambda sets it")
 AWS_DEFAULT_REGION = Setting("AWS_DEFAULT_REGION", _TEXT, "us-east-1", "all", "region, if the one above is not set")
@@ -172,6 +174,18 @@ S3_CONNECT_TIMEOUT_SECONDS = Setting("S3_CONNECT_TIMEOUT_SECONDS", _S3_SECONDS, 
 S3_FIRST_BYTE_TIMEOUT_SECONDS = Setting("S3_FIRST_BYTE_TIMEOUT_SECONDS", _S3_SECONDS, 5.0, "stream",
     "wait for S3 to answer")
 S3_IDLE_TIMEOUT_SECONDS = Setting("S3_IDLE_TIMEOUT_SECONDS", _S3_SECONDS, 10.0, "stream", "wait for its next bytes")
+QUOTA_FREE_BYTES = Setting("QUOTA_FREE_BYTES", _number(int, 0, 2**60), 5 * GIB, "uploads, videos",
+    "most bytes of uploaded files of a corporation on the FREE plan (5 GiB)")
+QUOTA_FREE_VIDEOS = Setting("QUOTA_FREE_VIDEOS", _number(int, 0, 1_000_000_000), 50, "uploads, videos",
+    "most videos of it")
+QUOTA_PAID_BYTES = Setting("QUOTA_PAID_BYTES", _number(int, 0, 2**60), 1024 * GIB, "uploads, videos",
+    "the same for PAID (1 TiB)")
+QUOTA_PAID_VIDEOS = Setting("QUOTA_PAID_VIDEOS", _number(int, 0, 1_000_000_000), 100_000, "uploads, videos",
+    "most videos of it")
+UPLOAD_SECONDS = Setting("UPLOAD_SECONDS", _number(int, 1, 518_400), 86_400, "uploads",
+    "life of an upload that is not completed (a day)")
+UPLOAD_URL_SECONDS = Setting("UPLOAD_URL_SECONDS", _number(int, 1, 43_200), 3600, "uploads",
+    "life of the URL that a part is sent to")
 MIGRATIONS_DIR = Setting("MIGRATIONS_DIR", ("a directory", _directory), None, "migrate",
     "where the SQL files are (`sql/migrations`)")
 # fmt: on
@@ -201,6 +215,26 @@ class Settings:
     cors_origins: tuple[str, ...]
     complete_percent: int
     region: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many bytes of uploaded files, and how many videos, a corporation of each plan may have."""
+
+    free_bytes: int
+    free_videos: int
+    paid_bytes: int
+    paid_videos: int
+
+
+@dataclass(frozen=True, slots=True)
+class UploadSettings:
+    """What uploads need to know of S3, and how long they live: lives in seconds."""
+
+    bucket: str
+    endpoint_url: str
+    upload_seconds: int
+    url_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +322,22 @@ def read_stream(environment: Mapping[str, str]) -> StreamSettings:
     )
 
 
+def read_quota(environment: Mapping[str, str]) -> Quota:
+    """Read and check the quotas. Raises `SettingError`."""
+    rows = (QUOTA_FREE_BYTES, QUOTA_FREE_VIDEOS, QUOTA_PAID_BYTES, QUOTA_PAID_VIDEOS)
+    return Quota(*(row.read(environment) for row in rows))
+
+
+def read_uploads(environment: Mapping[str, str]) -> UploadSettings:
+    """Read and check the settings of uploads. Raises `SettingError`."""
+    return UploadSettings(
+        bucket=VIDEO_BUCKET.read(environment),
+        endpoint_url=AWS_ENDPOINT_URL_S3.read(environment) or AWS_ENDPOINT_URL.read(environment),
+        upload_seconds=UPLOAD_SECONDS.read(environment),
+        url_seconds=UPLOAD_URL_SECONDS.read(environment),
+    )
+
+
 def parse_password(text: str) -> str:
     """Read a database's secret: JSON with the field `password`, as RDS keeps it, or else the password itself."""
     try:
@@ -333,3 +383,15 @@ def migration_settings() -> MigrationSettings:
 def stream_settings() -> StreamSettings:
     """This process's stream settings, read once. Raises `SettingError`."""
     return read_stream(os.environ)
+
+
+@cache
+def upload_settings() -> UploadSettings:
+    """This process's settings of uploads, read once. Raises `SettingError`."""
+    return read_uploads(os.environ)
+
+
+@cache
+def quota() -> Quota:
+    """This process's quotas, read once. Raises `SettingError`."""
+    return read_quota(os.environ)

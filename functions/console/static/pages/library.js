@@ -8,6 +8,7 @@ import { Delete, Rename } from "./editing.js";
 
 /** @typedef {import("../api.js").Video} Video */
 
+const SORTED = 1000; // films
 const ORDERS = /** @type {[string, (a: Video, b: Video) => number][]} */ ([
   ["newest", (a, b) => b.id - a.id],
   ["name", (a, b) => a.name.localeCompare(b.name)],
@@ -30,6 +31,10 @@ export default function Library() {
   const [changing, setChanging] = useState(/** @type {{how: string, video: Video} | null} */ (null));
   const q = useSettled(text);
   const list = useList((cursor) => api.videos({ limit: 24, q, cursor }), [q]);
+  // Names are sorted here: then all of them have to be, as far as that goes.
+  useEffect(() => {
+    if (order !== "newest" && list.next && !list.busy && !list.problem && (list.items?.length ?? 0) < SORTED) list.more();
+  }, [order, list.next, list.busy]);
   const compare = ORDERS.find(([name]) => name === order)?.[1];
   const shown = [...(list.items ?? [])].sort(compare);
   const close = () => setChanging(null);

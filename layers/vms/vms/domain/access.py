@@ -26,13 +26,14 @@ CALLER: LiteralString = """caller AS (
       AND u.deleted_at IS NULL AND c.deleted_at IS NULL AND u.epoch = coalesce(%(caller_epoch)s, u.epoch)
 )"""
 
-# What is the caller's corporation's own and not deleted. Conditions on corporation c, "user" u and video v beside
-# caller.
+# What is the caller's corporation's own and not deleted. Conditions on corporation c, "user" u, video v and
+# upload up beside caller.
 OWN_CORPORATION: LiteralString = "c.seq = caller.corporation_id AND c.deleted_at IS NULL"
 OWN_USER: LiteralString = "u.corporation_id = caller.corporation_id AND u.deleted_at IS NULL"
 SELF: LiteralString = "u.seq = caller.seq"
 OWN_VIDEO: LiteralString = "v.corporation_id = caller.corporation_id AND NOT v.deleted"
 OWN_DELETED_VIDEO: LiteralString = "v.corporation_id = caller.corporation_id AND v.deleted"
+OWN_UPLOAD: LiteralString = "up.corporation_id = caller.corporation_id"
 
 # Whether the caller's role lets it change `target`, whose `owner` is the user whom it belongs to (null: nobody). The
 # same rule as `permit`.

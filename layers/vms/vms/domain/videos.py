@@ -6,8 +6,9 @@ from typing import LiteralString
 
 from vms import database, jwts
 from vms.auth import Caller, Who
+from vms.canonical import name_key
 from vms.database import Parameters, Row
-from vms.domain import answers
+from vms.domain import answers, quotas
 from vms.domain.access import (
     CALLER,
     OWN_CORPORATION,
@@ -26,13 +27,15 @@ from vms.pages import Page, Slice
 from vms.paths import object_key
 from vms.settings import settings
 
-_COLUMNS: LiteralString = "v.seq, v.name, v.file_path, v.corporation_id, v.deleted, v.created_at, v.updated_at"
+COLUMNS: LiteralString = """v.seq, v.name, v.file_path, v.corporation_id, v.deleted, v.created_at, v.updated_at, v.size,
+    v.duration, v.width, v.height, v.content_type, v.browser_playable, v.detail"""
+_FILM = ("size", "duration", "width", "height", "content_type", "browser_playable", "detail")
 
 
 # What a video is to the caller, and whether it has a poster: of video v beside caller, after a page's rows were chosen.
-_MARKS: LiteralString = """l.seq IS NOT NULL AS viewed, coalesce(p.position, 0) AS position,
+MARKS: LiteralString = """l.seq IS NOT NULL AS viewed, coalesce(p.position, 0) AS position,
     p.completed_at IS NOT NULL AS completed, q.etag AS poster"""
-_MARKED: LiteralString = """LEFT JOIN video_view_log l ON l.user_id = caller.seq AND l.video_id = v.seq
+MARKED: LiteralString = """LEFT JOIN video_view_log l ON l.user_id = caller.seq AND l.video_id = v.seq
     LEFT JOIN video_progress p ON p.user_id = caller.seq AND p.video_id = v.seq
     LEFT JOIN video_poster q ON q.video_id = v.seq"""
 
@@ -42,7 +45,8 @@ class Video:
     """A video as a guest sees it.
 
     `viewed`, `position` (seconds, 0 at the start) and `completed` are the caller's own; `poster` is the ETag of its
-    poster, null where there is none.
+    poster, null where there is none. What is known of its file is null where it came by own means: `size` in bytes,
+    `duration` in seconds, pixels. `detail` names what browsers lack to play it, if they do.
     """
 
     id: int
@@ -51,6 +55,13 @@ class Video:
     is_deleted: bool
     created_at: datetime
     updated_at: datetime
+    size: int | None
+    duration: float | None
+    width: int | None
+    height: int | None
+    content_type: str | None
+    browser_playable: bool | None
+    detail: str | None
     viewed: bool
     position: float
     completed: bool
@@ -66,16 +77,26 @@ class AdminVideo(Video):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the stream needs to know of a video: its file's S3 key, and whether this viewer has its points already."""
+    """What the stream needs to know of a video: its file's S3 key, and whether this viewer has its points already.
+
+    `content_type` is what an upload was found to be, None for a file that came by own means.
+    """
 
     key: str
     granted: bool
+    content_type: str | None
 
 
-def _video(row: Row) -> Video:
+def video_of(row: Row) -> Video:
+    """The video of a row with `COLUMNS`, as its caller sees it."""
     common = (row["seq"], row["name"], row["corporation_id"], row["deleted"], row["created_at"], row["updated_at"])
-    marks = (row["viewed"], float(row["position"]), row["completed"], row["poster"])
-    return AdminVideo(*common, *marks, row["file_path"]) if row["caller_role"] == "admin" else Video(*common, *marks)
+    given = {name: row[name] for name in _FILM}
+    given |= {name: row[name] for name in ("viewed", "completed", "poster")} | {"position": float(row["position"])}
+    return (
+        AdminVideo(*common, **given, file_path=row["file_path"])
+        if row["caller_role"] == "admin"
+        else Video(*common, **given)
+    )
 
 
 def create(
@@ -86,39 +107,52 @@ def create(
     Raises:
         NotFound: `corporation_id` is given and another's.
         Forbidden: the caller is no admin.
+        QuotaExceeded: the plan has no room for another video.
     """
     answers.recall(key, caller)
-    given = {**parameters(caller), "name": name, "file_path": file_path, "corporation_id": corporation_id}
+    given = {
+        **parameters(caller),
+        **quotas.parameters(1, 0),
+        "name": name,
+        "name_key": name_key(name),
+        "file_path": file_path,
+        "corporation_id": corporation_id,
+    }
     return answers.once(key, caller, lambda: _insert(caller, given))
 
 
 def _insert(caller: Caller, given: Parameters) -> Video:
     row = database.fetch_one(
-        # FOR KEY SHARE: a corporation that is being deleted is waited for, and then gets no video.
+        # The lock also waits for the end of a corporation that is being deleted, which then gets no video.
         f"""WITH {CALLER}, target AS (
-            SELECT c.seq, NULL::bigint AS owner FROM caller JOIN corporation c ON {OWN_CORPORATION}
-            WHERE %(corporation_id)s::bigint IS NULL OR c.seq = %(corporation_id)s FOR KEY SHARE OF c
-        ), made AS (
-            INSERT INTO video AS v (name, file_path, corporation_id)
-            SELECT %(name)s, %(file_path)s, target.seq FROM target, caller WHERE {PERMITTED}
-            RETURNING {_COLUMNS}
+            SELECT c.seq, c.seq AS corporation_id, NULL::bigint AS owner, {EFFECTIVELY_PAID} AS paid
+            FROM caller JOIN corporation c ON {OWN_CORPORATION}
+            WHERE %(corporation_id)s::bigint IS NULL OR c.seq = %(corporation_id)s FOR NO KEY UPDATE OF c
+        ), {quotas.USED}, made AS (
+            INSERT INTO video AS v (name, name_key, file_path, corporation_id)
+            SELECT %(name)s, %(name_key)s, %(file_path)s, target.seq FROM target, used, caller
+            WHERE {PERMITTED} AND {quotas.FITS}
+            RETURNING {COLUMNS}
         )
-        SELECT caller.role AS caller_role, target.seq AS target, {_COLUMNS}, {_MARKS}
-        FROM caller LEFT JOIN target ON true LEFT JOIN made v ON true {_MARKED}""",
+        SELECT caller.role AS caller_role, target.seq AS target, {quotas.COLUMNS}, {COLUMNS}, {MARKS}
+        FROM caller LEFT JOIN target ON true LEFT JOIN used ON true LEFT JOIN made v ON true {MARKED}""",
         given,
     )
-    return _video(permit(caller, row))
+    row = permit(caller, row)
+    if row["seq"] is None:
+        raise quotas.exceeded(row)
+    return video_of(row)
 
 
 def get(caller: Caller, video_id: int) -> Video:
     """A live video of the caller's corporation. Raises `NotFound`."""
-    return _video(_get(caller, video_id))
+    return video_of(_get(caller, video_id))
 
 
 def find_source(caller: Caller, video_id: int) -> Source:
     """What the stream needs of a live video of the caller's corporation. Raises `NotFound`, `FileMissing`."""
     row = _get(caller, video_id)
-    return Source(object_key(row["corporation_id"], row["file_path"]), row["granted"])
+    return Source(object_key(row["corporation_id"], row["file_path"]), row["granted"], row["content_type"])
 
 
 def issue_playback(caller: Caller, video_id: int, *, slices: bool) -> tuple[str, datetime]:
@@ -137,30 +171,39 @@ def issue_playback(caller: Caller, video_id: int, *, slices: bool) -> tuple[str,
 def _get(caller: Caller, video_id: int) -> Row:
     return read(
         caller,
-        f"v.seq AS target, caller.epoch, {_COLUMNS}, {_MARKS}, coalesce(l.point, 0) > 0 AS granted",
-        f"LEFT JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s {_MARKED}",
+        f"v.seq AS target, caller.epoch, {COLUMNS}, {MARKS}, coalesce(l.point, 0) > 0 AS granted",
+        f"LEFT JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s {MARKED}",
         {"video_id": video_id},
     )
 
 
-def browse(caller: Caller, part: Slice, *, corporation_id: int | None = None, deleted: bool = False) -> Page[Video]:
+_NAME_KEY: LiteralString = "coalesce(v.name_key, normalize(lower(v.name), NFKC))"
+
+
+def browse(
+    caller: Caller, part: Slice, *, corporation_id: int | None = None, deleted: bool = False, query: str | None = None
+) -> Page[Video]:
     """A page of the caller's corporation's videos: the live ones, or the deleted ones for an admin.
+
+    With `query`, those that have it in their name, whatever its case and spelling (`vms.canonical.name_key`). Both read
+    an index of the corporation's own videos, `ix_video_page`: what others have costs nothing.
 
     Raises:
         NotFound: `corporation_id` is given and another's.
         Forbidden: `deleted` and the caller is no admin.
     """
+    named: LiteralString = "" if query is None else f"AND position(%(query)s IN {_NAME_KEY}) > 0"
     rows = read_all(
         replace(caller, who=Who.ADMIN) if deleted else caller,
-        f"""{_COLUMNS}, {_MARKS}, CASE WHEN caller.corporation_id = coalesce(%(corporation_id)s, caller.corporation_id)
+        f"""{COLUMNS}, {MARKS}, CASE WHEN caller.corporation_id = coalesce(%(corporation_id)s, caller.corporation_id)
                                        THEN caller.corporation_id END AS target""",
         f"""LEFT JOIN LATERAL (
-            SELECT {_COLUMNS} FROM video v WHERE {OWN_DELETED_VIDEO if deleted else OWN_VIDEO} AND v.seq < %(before)s
-            ORDER BY v.seq DESC LIMIT %(limit)s
-        ) v ON true {_MARKED} ORDER BY v.seq DESC""",
-        {**part.parameters, "corporation_id": corporation_id},
+            SELECT {COLUMNS} FROM video v WHERE {OWN_DELETED_VIDEO if deleted else OWN_VIDEO}
+            AND (v.seq + 0) < %(before)s {named} ORDER BY (v.seq + 0) DESC LIMIT %(limit)s
+        ) v ON true {MARKED} ORDER BY v.seq DESC""",
+        {**part.parameters, "corporation_id": corporation_id, "query": query and name_key(query)},
     )
-    return part.page(rows, _video)
+    return part.page(rows, video_of)
 
 
 def change(caller: Caller, video_id: int, name: str | None, file_path: str | None) -> Video:
@@ -170,7 +213,8 @@ def change(caller: Caller, video_id: int, name: str | None, file_path: str | Non
         NotFound: the caller's corporation has no such live video.
         Forbidden: the caller is no admin.
     """
-    return _change(caller, video_id, {"name": name, "file_path": file_path})
+    key = None if name is None else name_key(name)
+    return _change(caller, video_id, {"name": name, "name_key": key, "file_path": file_path})
 
 
 def delete(caller: Caller, video_id: int) -> None:
@@ -189,6 +233,13 @@ def restore(caller: Caller, video_id: int) -> Video:
     return _change(caller, video_id, {}, restoring=True)
 
 
+# Of a file at another path nothing is known.
+_NEW_FILE: LiteralString = """file_path = coalesce(%(file_path)s, v.file_path),
+    (size, duration, width, height, content_type, browser_playable, detail) = (
+        SELECT v.size, v.duration, v.width, v.height, v.content_type, v.browser_playable, v.detail
+        WHERE v.file_path = coalesce(%(file_path)s, v.file_path))"""
+
+
 def _change(caller: Caller, video_id: int, fields: dict[str, object], *, restoring: bool = False) -> Video:
     own = OWN_DELETED_VIDEO if restoring else OWN_VIDEO
     allowed: LiteralString = "target.paid" if restoring else "true"
@@ -199,18 +250,26 @@ def _change(caller: Caller, video_id: int, fields: dict[str, object], *, restori
             SELECT v.seq, NULL::bigint AS owner, {EFFECTIVELY_PAID} AS paid
             FROM caller JOIN video v ON {own} AND v.seq = %(video_id)s JOIN corporation c ON {OWN_CORPORATION} {lock}
         ), changed AS (
-            UPDATE video v SET name = coalesce(%(name)s, v.name), file_path = coalesce(%(file_path)s, v.file_path),
-                               deleted = %(deleted)s, updated_at = now()
+            UPDATE video v SET name = coalesce(%(name)s, v.name), name_key = coalesce(%(name_key)s, v.name_key),
+                               {_NEW_FILE}, deleted = %(deleted)s, updated_at = now()
             FROM target, caller WHERE v.seq = target.seq AND {own} AND {PERMITTED} AND {allowed}
-            RETURNING {_COLUMNS}
+            RETURNING {COLUMNS}
         )
-        SELECT caller.role AS caller_role, target.seq AS target, target.paid, {_COLUMNS}, {_MARKS}
-        FROM caller LEFT JOIN target ON true LEFT JOIN changed v ON true {_MARKED}""",
-        {**parameters(caller), "name": None, "file_path": None, "deleted": False, **fields, "video_id": video_id},
+        SELECT caller.role AS caller_role, target.seq AS target, target.paid, {COLUMNS}, {MARKS}
+        FROM caller LEFT JOIN target ON true LEFT JOIN changed v ON true {MARKED}""",
+        {
+            **parameters(caller),
+            "name": None,
+            "name_key": None,
+            "file_path": None,
+            "deleted": False,
+            **fields,
+            "video_id": video_id,
+        },
     )
     row = permit(caller, row)
     if restoring and not row["paid"]:
         raise PlanRequired
     if row["seq"] is None:  # deleted or restored by another request between the statement's snapshot and its update
         raise NotFound
-    return _video(row)
+    return video_of(row)

@@ -21,11 +21,6 @@ class Emptied:
     done: bool = False
 
 
-def folder(corporation_id: int) -> str:
-    """The folder of a corporation, with its slash: the beginning of the keys of all its objects."""
-    return f"corporations/{corporation_id}/"
-
-
 def empty(prefix: str, enough: Callable[[], bool]) -> Emptied:
     """Delete what is under the prefix for good, in pages of 1,000, until nothing is left or `enough` says stop.
 

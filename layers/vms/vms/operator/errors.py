@@ -2,4 +2,4 @@
 
 
 class Refused(Exception):
-    """The action was refused and changed nothing; the message is for the operator."""
+    """The action was refused and changed nothing; the message is what the operator is answered."""

@@ -18,6 +18,7 @@ from vms.errors import Unavailable
 from vms.operator import bucket, catalog
 from vms.operator.catalog import Catalog, Edge
 from vms.operator.errors import Refused
+from vms.paths import folder
 
 # Rows of one statement: each deletes its rows within the role's 10 seconds.
 BATCH = 2000
@@ -132,7 +133,7 @@ def _close_user(user_id: int) -> bool:
 
 
 def _empty(corporation_id: int, purged: Purged, enough: Callable[[], bool]) -> bool:
-    emptied = bucket.empty(bucket.folder(corporation_id), enough)
+    emptied = bucket.empty(folder(corporation_id), enough)
     purged.objects, purged.uploads = purged.objects + emptied.objects, purged.uploads + emptied.uploads
     return emptied.done
 

@@ -86,5 +86,7 @@ def _answer(connection: PGconn, statement: str) -> Answered:
                 if text.tell() > MOST:
                     return Answered(text.getvalue(), rows, truncated=True)
             case _:
-                raise Refused(" ".join(result.get_error_message().split()) or "this is no statement that reads")
+                told = " ".join(result.get_error_message().split())
+                closed = "; secret columns are closed: name the others" if "permission denied" in told else ""
+                raise Refused((told or "this is no statement that reads") + closed)
     return Answered(text.getvalue(), rows, truncated=False)
