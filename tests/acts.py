@@ -12,6 +12,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from local.s3 import S3
 from tests.conftest import MIGRATIONS
 from tests.e2e.clients import PASSWORD, PIXEL, Company, Person, add_member, expect, found_company, log_in, unique
 from tests.e2e.films import FILM, put
@@ -20,6 +21,7 @@ from tests.service import Services, forget
 from vms import database, migrations
 from vms.domain import attempts, corporations, rollup, sessions
 from vms.errors import Unavailable
+from vms.paths import object_key
 
 
 @dataclass
@@ -38,10 +40,15 @@ class Act:
 
 
 class Stage:
-    """A company, the key of an object in the bucket, and a connection of one's own to look at the database by."""
+    """A company with a film in its folder of the bucket, and a connection of one's own to look at the database by."""
 
-    def __init__(self, http: httpx.Client, company: Company, own: "psycopg.Connection[Any]", film: str):
-        self.http, self.company, self.own, self.film = http, company, own, film
+    def __init__(self, http: httpx.Client, company: Company, own: "psycopg.Connection[Any]", storage: S3):
+        self.http, self.company, self.own, self.storage = http, company, own, storage
+        self.film = put(storage, company, b"film")
+
+    def share_film(self, corporation_id: int) -> None:
+        """Put the film into another corporation's folder too, under the same path."""
+        assert self.storage.request("PUT", object_key(corporation_id, self.film), b"film").status == 200
 
     def value(self, sql: Any, *values: object) -> int:
         """The one number that a query gives, over the other connection."""
@@ -75,7 +82,7 @@ def staged(http: httpx.Client, services: Services, url: str, look: str) -> Itera
         database.close()
         try:
             company = found_company(http)
-            yield Stage(http, company, connection, put(services.storage, company, b"film"))
+            yield Stage(http, company, connection, services.storage)
         finally:
             database.close()
     forget()

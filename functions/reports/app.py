@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from vms import periods, spreadsheets
 from vms.api import Api, Response, Who
@@ -44,7 +44,7 @@ def _zone(value: str) -> str:
     return value
 
 
-Day = Annotated[date | None, BeforeValidator(_date), AfterValidator(_known)]
+Day = Annotated[date | None, BeforeValidator(_date), AfterValidator(_known), Field(json_schema_extra={"pattern": "^2"})]
 From = Annotated[Day, Query(alias="from", description="The first day, of the years 2000 to 2999.")]
 To = Annotated[
     Day,

@@ -51,7 +51,14 @@ def test_each_event_file_is_answered_by_its_function(acme: Company, path: Path) 
     event = with_token(json.loads(path.read_text("utf-8")), acme.admin.tokens["access_token"])
     answer = load(path.stem).lambda_handler(event, context())
     if path.stem == "plan_expiry":
-        assert set(answer) == {"plans_expired", "sessions_purged", "answers_purged", "leases_purged", "uploads_expired"}
+        assert set(answer) == {
+            "plans_expired",
+            "sessions_purged",
+            "answers_purged",
+            "leases_purged",
+            "uploads_expired",
+            "activity_rolled_up",
+        }
     elif path.stem == "migrate":
         assert answer == {"applied": []}
     elif path.stem == "operator":

@@ -178,6 +178,7 @@ class Service(RuleBasedStateMachine):
         body = {"name": name, "plan": plan[0], "admin_email": email, "admin_password": PASSWORD}
         made = expect(self.stage.http.post("/v1/corporations", json={**body, "plan_expire_at": plan[1]}), 201)
         company = Corporation(made["id"], name, plan)
+        self.stage.share_film(company.id)
         self.companies.append(company)
         self.join(company, email, "admin")
 

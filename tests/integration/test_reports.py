@@ -294,7 +294,7 @@ def buffers(history: History, path: str) -> int:
 
 
 @pytest.mark.parametrize("factor", [20, pytest.param(1000, marks=pytest.mark.deep)])
-def test_a_report_costs_the_same_with_a_hundred_times_the_views(stage: Stage, factor: int) -> None:
+def test_a_report_costs_the_same_with_fifty_times_the_views(stage: Stage, factor: int) -> None:
     few = History(stage, found_company(stage.http), factor, 20)
     many = History(stage, found_company(stage.http), 50 * factor, 20)
     for made in (few, many):

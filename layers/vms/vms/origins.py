@@ -13,7 +13,7 @@ from vms.settings import settings
 _SENT = "Authorization, Content-Type, Idempotency-Key, If-Match, If-Modified-Since, If-None-Match, If-Range"
 ALLOWED_FIELDS = f"{_SENT}, If-Unmodified-Since, Range"
 # What a page may read of an answer beside the fields that every page may read. API Gateway renames WWW-Authenticate.
-_READ = "Accept-Ranges, Content-Disposition, Content-Length, Content-Range, ETag, Idempotency-Replayed, Location"
+_READ = "Accept-Ranges, Content-Disposition, Content-Length, Content-Range, ETag, Idempotency-Replayed, Link, Location"
 EXPOSED_FIELDS = f"{_READ}, Retry-After, WWW-Authenticate, x-amzn-Remapped-WWW-Authenticate, x-amzn-RequestId"
 # Seconds that a browser may keep the answer to a preflight request. Chromium keeps it no longer.
 MAX_AGE = 7200
