@@ -48,9 +48,7 @@ def get(caller: Caller, corporation_id: int) -> Quota:
         {"id": corporation_id},
     )
     limits = quota()
-    videos, size = (
-        (limits.paid_videos, limits.paid_bytes) if row["paid"] else (limits.free_videos, limits.free_bytes)
-    )
+    videos, size = (limits.paid_videos, limits.paid_bytes) if row["paid"] else (limits.free_videos, limits.free_bytes)
     return Quota(videos, row["videos"], size, row["bytes"])
 
 
