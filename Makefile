@@ -165,12 +165,12 @@ FIND_SECRETS := xargs -0 $(CURDIR)/$(VENV)/bin/detect-secrets-hook --no-verify -
 
 .PHONY: secrets
 secrets: $(DEV) ## Look for secrets in the files under version control
-	@git ls-files -z | grep -zvE '(^|/)requirements\.(lock|txt)$$|^tests/awslambdaric/' | $(FIND_SECRETS)
+	@git ls-files -z | grep -zvE '(^|/)requirements\.(lock|txt)$$|^tests/awslambdaric/|/static/vendor/' | $(FIND_SECRETS)
 
 .PHONY: secrets-history
 secrets-history: $(DEV) ## Look for secrets in every version that a file ever had, in seconds
 	@directory=$$(mktemp -d) && trap 'rm -rf "$$directory"' EXIT && $(PYTHON) -m ops.history "$$directory" && \
-	  cd "$$directory" && find . -type f -print0 | $(FIND_SECRETS)
+	  cd "$$directory" && find . -type f -not -path "*/static/vendor/*" -print0 | $(FIND_SECRETS)
 
 .PHONY: audit
 audit: $(DEV) ## Look for known vulnerabilities in the packages (REQUIRED=1: fail where that cannot be asked)
