@@ -45,8 +45,7 @@ def _complete(connection: psycopg.Connection[tuple[object, ...]], s3: S3) -> Non
 
 
 def _upload(s3: S3, key: str, film: bytes) -> None:
-    # The server answers before its first volume takes writes; botocore would retry just so.
-    for attempt in range(50):
+    for attempt in range(50):  # the server answers before its first volume takes writes
         status = s3.request("PUT", key, film).status
         if status == 200:
             return

@@ -192,8 +192,7 @@ async def serve(directory: Path, sockets: list[socket.socket], stop: asyncio.Eve
         url = f"http://localhost:{sockets[0].getsockname()[1]}"
         joining = {"API_URL": url, **services.environment()}
         write_private(env, "".join(f"{name}={value}\n" for name, value in joining.items()))
-        say(f"\n  Open  {url}/console\n  API   {url}\n  Docs  {url}/docs")
-        say("  Demo" + "".join(f"\n        {line}" for line in logins))
+        say(f"\n  Open  {url}/console\n  API   {url}\n  Docs  {url}/docs\n  Demo  " + "\n        ".join(logins))
         say("" if raw else f"  Logs  {directory / 'log'}; LOG=raw prints them here instead")
         say("\nCtrl-C stops everything; the data stays.\n")
         server.begin((ROOT / "functions", ROOT / "layers", ROOT / "template.yaml"))
