@@ -45,7 +45,7 @@ WHO = {
 TEXT: dict[str, object] = {"type": "string"}
 # "Amazon API Gateway important notes": the header comes by one of its two names.
 RENAMED = "x-amzn-Remapped-WWW-Authenticate"
-BYTES: dict[str, object] = {"type": "string", "contentMediaType": "application/octet-stream", "minLength": 1}
+BYTES: dict[str, object] = {"type": "string", "format": "binary", "minLength": 1}
 # The headers of an answer by its status, beside those that every answer has.
 HEADERS: dict[str, dict[str, tuple[str, dict[str, object]]]] = {
     "302": {"Location": ("The URL of the documentation.", TEXT)},

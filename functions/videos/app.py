@@ -87,6 +87,7 @@ NO_OPTIONS = PlaybackOptions()
 
 
 IMAGES = ("image/webp", "image/jpeg")
+BYTES = "application/octet-stream"  # what every generator of clients knows
 SHOWN_AS_AN_IMAGE_ALONE = {
     "X-Content-Type-Options": "nosniff",
     "Content-Disposition": "inline",
@@ -211,7 +212,7 @@ def get_progress(video: PathId) -> Progress:
     "/v1/videos/<video>/poster",
     who=Who.ADMIN,
     summary="Give a video its poster",
-    takes=IMAGES,
+    takes=(BYTES,),
     description="The variable is the video's id. The body is a WebP or JPEG image, at most 60 KiB and 4096 pixels a "
     "side; its bytes decide which. Send it as `image/webp` or `image/jpeg`.",
 )
@@ -223,7 +224,7 @@ def put_poster(video: PathId) -> Poster:
     "/v1/videos/<video>/poster",
     who=Who.MEMBER,
     summary="Get a video's poster",
-    media=IMAGES,
+    media=(BYTES, *IMAGES),
     also={304: "The poster is one of `If-None-Match`"},
     description="The variable is the video's id; 404 where it has no poster, which the video's `poster` tells before: "
     "it is the ETag without its quotes. Ask with `Accept: image/webp`, whichever type it has: API Gateway sends the "

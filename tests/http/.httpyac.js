@@ -6,7 +6,8 @@ module.exports = {
     api.hooks.onResponse.addHook("restClientNames", (response, context) => {
       const answer = response.parsedBody;
       if (answer instanceof Object) {
-        const sent = context.request.body;
+        const json = !Object.entries(context.request.headers ?? {}).some(([name, value]) => /^content-type$/i.test(name) && !/json/.test(value));
+        const sent = json && context.request.body;
         Object.defineProperty(answer, "response", { value: { body: { $: answer } } });
         Object.defineProperty(answer, "request", { value: { body: { $: sent ? JSON.parse(sent) : {} } } });
       }

@@ -110,7 +110,7 @@ function Header({ page }) {
   const user = session.user;
   const menu = Object.entries(PAGES).filter(([, { menu: listed, who }]) => listed && (who !== "admin" || session.isAdmin));
   return html`<header class="top">
-    <a class="brand" href="#/library">
+    <a class="brand" href="#/library" aria-label=${t("brand")}>
       <svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="9" /><path d="m12.5 9.5 10 6.5-10 6.5z" /></svg>
       <span>${t("brand")}</span>
     </a>
