@@ -104,7 +104,7 @@ writeFileSync(
 Written by \`make vendor\` from the packages that \`ops/vendor/package.json\` pins; not edited by hand. Each \`.js\` file is
 one ES module with just what the console uses, made by esbuild; the style sheets are the packages' own files.
 \`styles.json\` has the hashes of the style sheets within media-chrome's elements, for the page's Content-Security-Policy.
-The licences' texts are in \`LICENCES.txt\`. The \`.d.ts\` files say what the console uses of them, for the type check.
+The licences' texts are in \`LICENCES.txt\`.
 
 | package | version | licence | in |
 | --- | --- | --- | --- |

@@ -19,6 +19,7 @@ from tests.service import Service
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
+CONSOLE = ROOT / "functions" / "console" / "static"
 DOCUMENT = ROOT / "functions" / "service" / "openapi.json"
 INSTALLED = ROOT / ".document-tools"
 NPM, PYTHON = INSTALLED / "node_modules" / ".bin", INSTALLED / "python" / "bin"
@@ -86,3 +87,20 @@ def test_the_generated_python_client_type_checks_and_calls_the_service(tmp_path:
     run(mypy, "--strict", "--python-executable", PYTHON / "python", "use_client.py", PACKAGE, cwd=client)
     run(PYTHON / "python", "-m", "compileall", "-q", PACKAGE, cwd=client)
     assert json.loads(run(PYTHON / "python", "use_client.py", over_http.url, unique("py"), cwd=client)) == SEEN
+
+
+def test_the_console_type_checks_against_the_document(tmp_path: Path) -> None:
+    types = HERE / "console"
+    shutil.copytree(CONSOLE, tmp_path / "static", ignore=shutil.ignore_patterns("vendor"))
+    (tmp_path / "static" / "vendor").mkdir()
+    for path in types.glob("*.d.ts"):
+        shutil.copy(path, tmp_path / "static" / "vendor")
+    shutil.copy(types / "tsconfig.json", tmp_path)
+    options = ("--default-non-nullable", "false", "--output", "openapi.d.ts")
+    run(NPM / "openapi-typescript", DOCUMENT, *options, cwd=tmp_path)
+    run(NPM / "tsc", "--project", ".", cwd=tmp_path)
+    # It fails where a name is none of the document's.
+    api = tmp_path / "static" / "api.js"
+    api.write_text(api.read_text("utf-8").replace('Schemas["Quota"]', 'Schemas["Quote"]'), "utf-8")
+    done = subprocess.run([NPM / "tsc", "--project", "."], cwd=tmp_path, capture_output=True, check=False)
+    assert b"Quote" in done.stdout

@@ -37,10 +37,11 @@ export async function call(method, path, options = {}) {
   const { key, quiet, anonymous, repeatable = method === "GET" || key !== undefined, ...rest } = options;
   for (let tries = 1; ; tries += 1) {
     const token = anonymous ? null : await access();
-    const authorization = token ? { Authorization: `Bearer ${token}` } : {};
-    const idempotency = key ? { "Idempotency-Key": `"${key}"` } : {};
+    const headers = { ...rest.headers };
+    if (token) headers.Authorization = `Bearer ${token}`;
+    if (key) headers["Idempotency-Key"] = `"${key}"`;
     try {
-      return await send(method, path, { ...rest, headers: { ...rest.headers, ...authorization, ...idempotency } });
+      return await send(method, path, { ...rest, headers });
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
       if (problem.status === 401 && !anonymous && tries < TRIES && (await renewOrAsk(token))) continue;
@@ -75,7 +76,8 @@ export const api = {
   signUp: (body, key) => json("POST", "v1/corporations", { body, key, anonymous: true }),
   /** @returns {Promise<Corporation>} */
   corporation: async () => (await json("GET", "v1/corporations")).items[0],
-  quota: (/** @type {number} */ id) => json("GET", `v1/corporations/id/${id}/quota`),
+  /** @param {number} id @returns {Promise<Schemas["Quota"]>} */
+  quota: (id) => json("GET", `v1/corporations/id/${id}/quota`),
   /** @param {number} id @param {object} body */
   changeCorporation: (id, body) => json("PUT", `v1/corporations/${id}`, { body }),
 
@@ -93,9 +95,9 @@ export const api = {
   /** @param {number} id @param {boolean} slices @returns {Promise<{url: string, expires_at: string}>} */
   playback: (id, slices) => json("POST", `v1/videos/${id}/playback`, { body: { slices }, repeatable: true }),
 
-  /** @param {number} id */
+  /** @param {number} id @returns {Promise<Schemas["Progress"]>} */
   progress: (id) => json("GET", `v1/videos/${id}/progress`, { quiet: true }),
-  /** @param {number} id @param {object} body @param {boolean} [leaving] */
+  /** @param {number} id @param {Schemas["Report"]} body @param {boolean} [leaving] @returns {Promise<Schemas["Progress"]>} */
   reportProgress: (id, body, leaving) =>
     json("PUT", `v1/videos/${id}/progress`, { body, keepalive: leaving, repeatable: !leaving, quiet: true }),
   /** @param {number} id @param {AbortSignal} [signal] */
@@ -104,10 +106,11 @@ export const api = {
   /** @param {number} id @param {Blob} body */
   putPoster: (id, body) => call("PUT", `v1/videos/${id}/poster`, { body, repeatable: true, quiet: true }),
 
-  /** @param {object} body @param {string} key */
+  /** @param {Schemas["NewUpload"]} body @param {string} key @returns {Promise<Schemas["Upload"]>} */
   createUpload: (body, key) => json("POST", "v1/uploads", { body, key }),
+  /** @returns {Promise<Page<Schemas["Upload"]>>} */
   uploads: () => json("GET", "v1/uploads?limit=50"),
-  /** @param {number | string} id */
+  /** @param {number | string} id @returns {Promise<Schemas["UploadWithParts"]>} */
   upload: (id) => json("GET", `v1/uploads/${id}`),
   /** @param {number | string} id @param {number[]} numbers */
   signParts: (id, numbers) => json("POST", `v1/uploads/${id}/parts`, { body: { numbers }, repeatable: true }),

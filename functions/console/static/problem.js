@@ -74,6 +74,7 @@ export function fieldSentence(message) {
 export async function send(method, path, { body, headers = {}, signal, keepalive } = {}) {
   const binary = body instanceof Blob;
   const sent = body === undefined || binary ? body : JSON.stringify(body);
+  /** @type {Record<string, string>} */
   const type = body === undefined ? {} : { "Content-Type": binary ? body.type : "application/json" };
   const url = new URL(path, ROOT);
   let answer;

@@ -98,8 +98,8 @@ async function refreshed(refresh) {
 }
 
 /** @template T @param {() => Promise<T>} work @returns {Promise<T>} */
-function alone(work) {
-  return navigator.locks ? navigator.locks.request(NAME, work) : work();
+async function alone(work) {
+  return navigator.locks ? await navigator.locks.request(NAME, work) : work();
 }
 
 function tell() {
