@@ -47,6 +47,7 @@ def test_a_corporation_is_shown_with_what_it_uses(http: httpx.Client, services: 
     assert shown["account"]["name"] == company.name
     assert shown["admins"] == [company.admin.id]
     assert (shown["videos"], shown["videos_deleted"], shown["views"], shown["points"]) == (1, 1, 1, 0)
+    assert (shown["quota"]["used_videos"], shown["quota"]["used_bytes"]) == (2, 0)  # the deleted one can be restored
     assert shown["last_activity_at"] is not None
     assert company.admin.call("DELETE", f"/v1/corporations/{company.id}").status_code == 204
     shown = operate("show", corporation=company.id)

@@ -47,8 +47,14 @@ def get(caller: Caller, corporation_id: int) -> Quota:
         ) target ON true LEFT JOIN LATERAL quota_used(target.seq, target.paid) q ON target.seq IS NOT NULL""",
         {"id": corporation_id},
     )
+    return stated(row)
+
+
+def stated(row: Row) -> Quota:
+    """What is taken, from a row with `videos`, `bytes` and `paid`, beside what the plan has room for."""
     limits = quota()
-    videos, size = (limits.paid_videos, limits.paid_bytes) if row["paid"] else (limits.free_videos, limits.free_bytes)
+    paid = (limits.paid_videos, limits.paid_bytes)
+    videos, size = paid if row["paid"] else (limits.free_videos, limits.free_bytes)
     return Quota(videos, row["videos"], size, row["bytes"])
 
 

@@ -7,7 +7,9 @@ from typing import LiteralString
 from vms import database
 from vms.canonical import name_key
 from vms.database import Row
+from vms.domain import quotas
 from vms.domain.corporations import EFFECTIVELY_PAID, Plan
+from vms.domain.quotas import Quota
 from vms.operator.errors import Refused
 from vms.pages import Page, Slice
 
@@ -38,6 +40,7 @@ class Usage:
     """An account with what it uses; `last_activity_at` is the last log-in, refresh or first view, if there was one."""
 
     account: Account
+    quota: Quota
     admins: list[int]
     videos: int
     videos_deleted: int
@@ -101,8 +104,8 @@ def browse(part: Slice, contains: str) -> Page[Account]:
 def show(corporation_id: int) -> Usage:
     """One corporation with what it uses. Raises `Refused`: there is none of this id."""
     row = database.fetch_one(
-        f"""SELECT {_COLUMNS}, usage.admins, usage.points, usage.views, films.videos, films.videos_deleted,
-            usage.last_activity_at
+        f"""SELECT {_COLUMNS}, usage.admins, usage.points, usage.views, films.live, films.deleted,
+            usage.last_activity_at, taken.videos, taken.bytes
         FROM corporation c CROSS JOIN LATERAL (
             SELECT coalesce(array_agg(u.seq) FILTER (WHERE u.role = 'admin' AND u.deleted_at IS NULL), '{{}}')
                        AS admins,
@@ -115,16 +118,16 @@ def show(corporation_id: int) -> Usage:
             CROSS JOIN LATERAL (SELECT max(t.created_at) AS last FROM refresh_token t WHERE t.user_id = u.seq) came
             WHERE u.corporation_id = c.seq
         ) usage CROSS JOIN LATERAL (
-            SELECT count(*) FILTER (WHERE NOT v.deleted) AS videos, count(*) FILTER (WHERE v.deleted) AS videos_deleted
+            SELECT count(*) FILTER (WHERE NOT v.deleted) AS live, count(*) FILTER (WHERE v.deleted) AS deleted
             FROM video v WHERE v.corporation_id = c.seq
-        ) films
+        ) films CROSS JOIN LATERAL quota_used(c.seq, {EFFECTIVELY_PAID}) taken
         WHERE c.seq = %(id)s""",
         {"id": corporation_id},
     )
     if row is None:
         raise Refused(f"there is no corporation {corporation_id}")
-    counts = (row["videos"], row["videos_deleted"], row["views"], row["points"])
-    return Usage(_account(row), sorted(row["admins"]), *counts, row["last_activity_at"])
+    counts = (row["live"], row["deleted"], row["views"], row["points"])
+    return Usage(_account(row), quotas.stated(row), sorted(row["admins"]), *counts, row["last_activity_at"])
 
 
 def set_plan(corporation_id: int, plan: Plan, until: datetime | None) -> PlanSet:
