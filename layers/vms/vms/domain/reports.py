@@ -83,8 +83,8 @@ def videos(caller: Caller, part: Slice, period: Period) -> Page[VideoReport]:
         caller,
         "caller.corporation_id AS target, v.seq, v.name, t.views, t.completions, t.points, t.seconds",
         f"""LEFT JOIN LATERAL (
-            SELECT v.seq, v.name FROM video v WHERE {OWN_VIDEO} AND v.seq < %(before)s
-            ORDER BY v.seq DESC LIMIT %(limit)s
+            SELECT v.seq, v.name FROM video v WHERE {OWN_VIDEO} AND (v.seq + 0) < %(before)s
+            ORDER BY (v.seq + 0) DESC LIMIT %(limit)s
         ) v ON true {_sums("video", "video_id", "v.seq", _SINCE, _UNTIL)} ORDER BY v.seq DESC""",
         {**part.parameters, **period.parameters},
     )
@@ -102,8 +102,8 @@ def members(caller: Caller, part: Slice, period: Period) -> Page[MemberReport]:
         caller,
         "caller.corporation_id AS target, m.seq, m.email, t.views, t.completions, t.points, p.seen_at",
         f"""LEFT JOIN LATERAL (
-            SELECT u.seq, u.email FROM "user" u WHERE {OWN_USER} AND u.seq < %(before)s
-            ORDER BY u.seq DESC LIMIT %(limit)s
+            SELECT u.seq, u.email FROM "user" u WHERE {OWN_USER} AND (u.seq + 0) < %(before)s
+            ORDER BY (u.seq + 0) DESC LIMIT %(limit)s
         ) m ON true {_sums("user", "user_id", "m.seq", _SINCE, _UNTIL)}
         CROSS JOIN LATERAL (
             SELECT greatest(

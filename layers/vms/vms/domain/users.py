@@ -132,7 +132,8 @@ def browse(caller: Caller, part: Slice) -> Page[User]:
         caller,
         f"caller.corporation_id AS target, {_COLUMNS}",
         f"""LEFT JOIN LATERAL (
-            SELECT {_COLUMNS} FROM "user" u WHERE {OWN_USER} AND u.seq < %(before)s ORDER BY u.seq DESC LIMIT %(limit)s
+            SELECT {_COLUMNS} FROM "user" u WHERE {OWN_USER} AND (u.seq + 0) < %(before)s
+            ORDER BY (u.seq + 0) DESC LIMIT %(limit)s
         ) u ON true ORDER BY u.seq DESC""",
         part.parameters,
     )
