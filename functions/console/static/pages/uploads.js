@@ -154,17 +154,13 @@ async function sign(file, number, signal) {
 async function complete(file) {
   const item = /** @type {Item} */ (itemOf(file));
   update(item, { state: "finishing", rate: 0 });
+  const making = makePoster(item.file).catch(() => null);
   const video = await patiently(item, () => api.completeUpload(file.meta.uploadId));
   remember(fingerprint(item.file));
-  update(item, { state: "done", video, sent: item.file.size });
-  void addPoster(item, video);
-  return { location: String(video.id) };
-}
-
-/** @param {Item} item @param {import("../api.js").Video} video */
-async function addPoster(item, video) {
-  const picture = await makePoster(item.file).catch(() => null);
+  const picture = await making;
   if (picture) await api.putPoster(video.id, picture).catch(() => undefined); // a film without one has a drawing
+  update(item, { state: "done", video, sent: item.file.size });
+  return { location: String(video.id) };
 }
 
 /** @param {Item} item @param {number} sent */
