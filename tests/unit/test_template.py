@@ -480,6 +480,22 @@ def test_every_path_has_an_event_for_options_at_the_function_that_serves_it() ->
         )
 
 
+def test_the_variables_of_paths_that_stand_at_one_place_have_one_name() -> None:
+    """API Gateway makes a resource of each part of a path, and of two variables in one place only the first.
+
+    "Only one is allowed", by design: https://github.com/amazon-archives/aws-apigateway-importer/issues/202.
+    """
+    names: dict[str, set[str]] = {}
+    for found in source()["Resources"].values():
+        for event in found.get("Properties", {}).get("Events", {}).values():
+            parts = event["Properties"].get("Path", "").split("/")
+            for place, part in enumerate(parts):
+                if part.startswith("{"):
+                    names.setdefault("/".join(parts[:place]), set()).add(part)
+    assert names
+    assert {place: found for place, found in names.items() if len(found) > 1} == {}
+
+
 def test_no_policy_of_a_function_comes_near_lambdas_limit() -> None:
     made = of_type("prod", "AWS::Lambda::Permission")
     sizes: dict[str, int] = {}

@@ -1,12 +1,12 @@
 // Who one is, and a new password.
-import { api } from "../api.js";
-import { Field, Submit, toast, useForm } from "../parts.js";
-import { logIn, session } from "../session.js";
-import { date, t } from "../text.js";
+import { api } from "../app/api.js";
+import { Field, Submit, toast, useForm } from "../app/parts.js";
+import { logIn, session } from "../app/session.js";
+import { date, t } from "../app/text.js";
 import { html } from "../vendor/preact.js";
 
 export default function Account() {
-  const user = /** @type {import("../session.js").User} */ (session.user);
+  const user = /** @type {import("../app/session.js").User} */ (session.user);
   const form = useForm(async (data) => {
     await api.changeUser(user.id, data);
     await logIn(user.email, data.password, session.keep); // a new password ends the sessions of the old one

@@ -1,12 +1,12 @@
 // The films as cards: searched, sorted, marked with how far one is. Admins also rename and delete.
-import { api } from "../api.js";
-import { Choice, Empty, More, Poster, useList } from "../parts.js";
-import { session } from "../session.js";
-import { clock, date, t } from "../text.js";
+import { api } from "../app/api.js";
+import { Choice, Empty, More, Poster, useList } from "../app/parts.js";
+import { session } from "../app/session.js";
+import { clock, date, t } from "../app/text.js";
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { Delete, Rename } from "./editing.js";
 
-/** @typedef {import("../api.js").Video} Video */
+/** @typedef {import("../app/api.js").Video} Video */
 
 const SORTED = 1000; // films
 const ORDERS = /** @type {[string, (a: Video, b: Video) => number][]} */ ([

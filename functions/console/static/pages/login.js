@@ -1,7 +1,7 @@
 // Log in.
-import { logIn, session } from "../session.js";
-import { Field, Submit, useForm } from "../parts.js";
-import { t } from "../text.js";
+import { logIn, session } from "../app/session.js";
+import { Field, Submit, useForm } from "../app/parts.js";
+import { t } from "../app/text.js";
 import { html } from "../vendor/preact.js";
 
 /** @param {{email?: string | null}} props */

@@ -1,11 +1,11 @@
 // The members of the corporation: add, role, password, log out everywhere, delete.
-import { api, newKey } from "../api.js";
-import { Choice, Confirm, Dialog, Field, More, Submit, toast, useForm, useList } from "../parts.js";
-import { session } from "../session.js";
-import { date, number, t } from "../text.js";
+import { api, newKey } from "../app/api.js";
+import { Choice, Confirm, Dialog, Field, More, Submit, toast, useForm, useList } from "../app/parts.js";
+import { session } from "../app/session.js";
+import { date, number, t } from "../app/text.js";
 import { html, useRef, useState } from "../vendor/preact.js";
 
-/** @typedef {import("../api.js").User} User */
+/** @typedef {import("../app/api.js").User} User */
 
 const roles = () => /** @type {[string, string][]} */ ([["guest", t("role.guest")], ["admin", t("role.admin")]]);
 

@@ -1,9 +1,9 @@
 // The plan: what it is, until when, how much of it is used, and what the other one has.
-import { api } from "../api.js";
-import { Note, Submit, useData, useForm } from "../parts.js";
-import { Problem } from "../problem.js";
-import { session } from "../session.js";
-import { date, number, size, t } from "../text.js";
+import { api } from "../app/api.js";
+import { Note, Submit, useData, useForm } from "../app/parts.js";
+import { Problem } from "../app/problem.js";
+import { session } from "../app/session.js";
+import { date, number, size, t } from "../app/text.js";
 import { html, useState } from "../vendor/preact.js";
 
 export default function Plan() {

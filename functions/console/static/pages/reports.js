@@ -1,8 +1,8 @@
 // What is watched, by whom and when: a chart of views, and tables of videos and members, each as CSV too.
-import { api } from "../api.js";
-import { Choice, Empty, More, Note, useData, useList } from "../parts.js";
-import { Problem } from "../problem.js";
-import { date, language, number, t } from "../text.js";
+import { api } from "../app/api.js";
+import { Choice, Empty, More, Note, useData, useList } from "../app/parts.js";
+import { Problem } from "../app/problem.js";
+import { date, language, number, t } from "../app/text.js";
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 
 const DAYS = ["7", "30", "90"];

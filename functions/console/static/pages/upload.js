@@ -1,8 +1,8 @@
 // Drop films here, or choose them: several at once, each with its progress, rate, and what can be done about it.
-import { api } from "../api.js";
-import { Note, useData } from "../parts.js";
-import { Problem } from "../problem.js";
-import { date, size, t } from "../text.js";
+import { api } from "../app/api.js";
+import { Note, useData } from "../app/parts.js";
+import { Problem } from "../app/problem.js";
+import { date, size, t } from "../app/text.js";
 import { html, useEffect, useReducer, useRef, useState } from "../vendor/preact.js";
 import { add, all, discard, onUploads, pauseOrResume, retry } from "./uploads.js";
 

@@ -1,7 +1,7 @@
 // The uploads of this tab, which go on while other pages are shown. Uppy sends the parts; the API signs, lists and
 // completes them. What was begun is remembered by the file's fingerprint, so that it goes on after a reload.
-import { api, newKey, wait } from "../api.js";
-import { Problem, ROOT } from "../problem.js";
+import { api, newKey, wait } from "../app/api.js";
+import { Problem, ROOT } from "../app/problem.js";
 import { makePoster } from "./poster.js";
 
 /**
@@ -14,7 +14,7 @@ import { makePoster } from "./poster.js";
  * @property {unknown} [problem]
  * @property {string} [id] the upload's
  * @property {string} [uppyId]
- * @property {import("../api.js").Video} [video]
+ * @property {import("../app/api.js").Video} [video]
  * @property {Set<number>} [received]
  * @property {AbortController} gone
  */

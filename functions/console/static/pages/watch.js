@@ -1,8 +1,8 @@
 // The player: media-chrome's controls around a <video>, which `watching.js` keeps supplied and whose progress it reports.
-import { api } from "../api.js";
-import { Note, Poster, toast, useData } from "../parts.js";
-import { refreshUser, session } from "../session.js";
-import { clock, date, language, size, t } from "../text.js";
+import { api } from "../app/api.js";
+import { Note, Poster, toast, useData } from "../app/parts.js";
+import { refreshUser, session } from "../app/session.js";
+import { clock, date, language, size, t } from "../app/text.js";
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { Delete, Rename } from "./editing.js";
 import { Watching } from "./watching.js";
@@ -35,7 +35,7 @@ export default function Watch({ params: [id] }) {
     ${changing === "delete" && html`<${Delete} video=${video} onClose=${close} onDone=${() => { location.hash = "#/library"; }} />`}`;
 }
 
-/** @param {{video: import("../api.js").Video}} props */
+/** @param {{video: import("../app/api.js").Video}} props */
 function Player({ video }) {
   const ref = useRef(/** @type {HTMLVideoElement | null} */ (null));
   const [ready, setReady] = useState(false);

@@ -1,6 +1,6 @@
 // Keeps a <video> supplied with a playback URL that is good, resumes where one stopped, and reports what was watched.
-import { api } from "../api.js";
-import { Problem, ROOT, send } from "../problem.js";
+import { api } from "../app/api.js";
+import { Problem, ROOT, send } from "../app/problem.js";
 
 const REPORT_EVERY = 10_000; // ms
 const RESUME_FROM = 5; // seconds: who has seen less starts anew
@@ -12,7 +12,7 @@ const WEBKIT = /applewebkit/i.test(navigator.userAgent) && !/chrom/i.test(naviga
 /** @typedef {{problem?: unknown, resumed?: number, completed?: boolean}} Change */
 
 export class Watching {
-  /** @param {HTMLVideoElement} element @param {import("../api.js").Video} video @param {(change: Change) => void} tell */
+  /** @param {HTMLVideoElement} element @param {import("../app/api.js").Video} video @param {(change: Change) => void} tell */
   constructor(element, video, tell) {
     this.element = element;
     this.video = video;

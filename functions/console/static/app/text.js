@@ -1,6 +1,6 @@
 // The language: messages from messages/en.js and messages/ko.js, and how numbers, times and sizes are written in it.
-import en from "./messages/en.js";
-import ko from "./messages/ko.js";
+import en from "../messages/en.js";
+import ko from "../messages/ko.js";
 
 /** @typedef {keyof typeof en} Key */
 

@@ -2,7 +2,7 @@
 import { Dialog, Empty, Note, Toasts, toast } from "./parts.js";
 import { logOut, onSession, session, start } from "./session.js";
 import { language, languages, onLanguage, setLanguage, t } from "./text.js";
-import { html, render, useEffect, useReducer, useRef, useState } from "./vendor/preact.js";
+import { html, render, useEffect, useReducer, useRef, useState } from "../vendor/preact.js";
 
 /**
  * Address → the page's module, who may see it ("anybody", "member", "admin"), and whether the menu has it.
@@ -79,7 +79,7 @@ function Page({ name, params }) {
   useEffect(() => {
     let gone = false;
     document.title = `${t(name)} · ${t("brand")}`;
-    import(`./pages/${name}.js`).then((module) => gone || setView(module), (failure) => gone || setProblem(failure));
+    import(`../pages/${name}.js`).then((module) => gone || setView(module), (failure) => gone || setProblem(failure));
     return () => void (gone = true);
   }, []);
   useFocusOnArrival(view);
@@ -165,7 +165,7 @@ function Account({ email, role }) {
 /** Over the page, so that nothing that was typed is lost. */
 function LogInAgain() {
   const [form, setForm] = useState(/** @type {{LogInForm: any} | null} */ (null));
-  useEffect(() => void import("./pages/login.js").then(setForm), []);
+  useEffect(() => void import("../pages/login.js").then(setForm), []);
   const leave = async () => {
     await logOut();
     go("login");

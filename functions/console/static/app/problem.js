@@ -2,7 +2,7 @@
 import { has, t } from "./text.js";
 
 /** Where the API is: two levels above this file's /console/<version>/, under any stage, domain or proxy. */
-export const ROOT = new URL("../../", import.meta.url);
+export const ROOT = new URL("../../../", import.meta.url);
 
 const PREFIX = "urn:vms:error:";
 

@@ -2,7 +2,7 @@
 import { api } from "./api.js";
 import { Problem, fieldSentence } from "./problem.js";
 import { t } from "./text.js";
-import { html, useCallback, useEffect, useId, useRef, useState } from "./vendor/preact.js";
+import { html, useCallback, useEffect, useId, useRef, useState } from "../vendor/preact.js";
 
 /** @typedef {import("./api.js").Video} Video */
 
