@@ -6,6 +6,10 @@ SHELL := /bin/bash
 export LC_ALL ?= C.UTF-8
 # The interpreter and the packages are those of .venv, whatever the caller's shell has set.
 unexport PYTHONHOME PYTHONPATH
+# Linux under Windows (WSL) sets NAME to the computer's; a film's name is one that make itself is told.
+ifneq ($(origin NAME),command line)
+unexport NAME
+endif
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python

@@ -178,6 +178,7 @@ def report(target: Environment, *, first: bool) -> str:
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
     url = outputs["ApiUrl"]
     rows = {
+        "console": f"{url}/console",
         "API": url,
         "documentation": f"{url}/docs",
         "dashboard": outputs["DashboardUrl"],
@@ -187,7 +188,7 @@ def report(target: Environment, *, first: bool) -> str:
         "bucket": outputs["VideoBucketName"],
     }
     size = next((each["ParameterValue"] for each in found["Parameters"] if each["ParameterKey"] == "Size"), "dev")
-    following = f"open {url}/docs and sign up"
+    following = f"open {url}/console and sign up"
     if first and size == "prod":
         following = f"make protect CONFIG={target.name}, so that nobody deletes it by mistake"
     rows["next"] = following

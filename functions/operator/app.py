@@ -191,7 +191,10 @@ def understood(event: Mapping[str, Any]) -> Any:
     try:
         return EVENT.validate_python(event)
     except ValidationError as failure:
-        faults = [f"{'.'.join(map(str, each['loc'][1:])) or 'event'}: {each['msg']}" for each in failure.errors()]
+        faults = [
+            f"{'.'.join(map(str, each['loc'][1:])) or 'event'}: {each['msg'].removeprefix('Value error, ')}"
+            for each in failure.errors()
+        ]
         raise Refused("; ".join(faults)) from None
 
 
