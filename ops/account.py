@@ -47,6 +47,18 @@ def stack(name: str) -> dict[str, Any] | None:
     return None if found["StackStatus"] == "DELETE_COMPLETE" else found
 
 
+def last_deleted(name: str) -> dict[str, Any] | None:
+    """The last deleted stack of this name, which CloudFormation shows for 90 days; None where there is none."""
+    cloudformation = client("cloudformation")
+    pages = cloudformation.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
+    found = [each for page in pages for each in page["StackSummaries"] if each["StackName"] == name]
+    if not found:
+        return None
+    last = max(found, key=lambda each: each["CreationTime"])
+    described: dict[str, Any] = cloudformation.describe_stacks(StackName=last["StackId"])["Stacks"][0]
+    return described
+
+
 def delete(name: str) -> None:
     """Delete a stack and wait, up to an hour: AWS takes up to 40 minutes to release functions' network interfaces."""
     cloudformation = client("cloudformation")
@@ -54,6 +66,20 @@ def delete(name: str) -> None:
     cloudformation.get_waiter("stack_delete_complete").wait(
         StackName=name, WaiterConfig={"Delay": 5, "MaxAttempts": 720}
     )
+
+
+def has_logs_role() -> bool:
+    """Whether API Gateway may write logs here: CloudFormation leaves the setting when it deletes the role it names."""
+    from botocore.exceptions import ClientError
+
+    arn = client("apigateway").get_account().get("cloudwatchRoleArn")
+    if not arn:
+        return False
+    try:
+        client("iam").get_role(RoleName=arn.rpartition("/")[2])
+    except ClientError as failure:
+        return failure.response["Error"]["Code"] != "NoSuchEntity"
+    return True
 
 
 def concurrency(reserved: int) -> list[str]:

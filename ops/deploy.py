@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -11,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.account import client, concurrency, delete, plainly, region, stack
+from ops.account import client, concurrency, delete, has_logs_role, plainly, region, stack
 from ops.deployed import DeployedError
+from ops.parameters import given, known, refuse
 
 ROOT = Path(__file__).parents[1]
 PYTHON = sys.version_info[:2]
+CONFIG = ROOT / "samconfig.toml"
 BUILT = ROOT / ".aws-sam" / "build"
 # Architecture → what pip and uname call the machine, and what an ELF header does (e_machine).
 MACHINES = {"x86_64": ("x86_64", 0x3E), "arm64": ("aarch64", 0xB7)}
@@ -36,17 +37,20 @@ def environment(name: str, settings: Mapping[str, str], stack: str = "") -> Envi
     """Read an environment; `stack` is another name for its stack.
 
     Raises:
-        DeployedError: samconfig.toml has no such environment, or the template no such parameter.
+        DeployedError: samconfig.toml has no such environment or is broken, or the template has no such parameter.
     """
-    known = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))
-    if "deploy" not in known.get(name, {}):
-        names = ", ".join(each for each in known if isinstance(known[each], dict) and "deploy" in known[each])
-        raise DeployedError(f"samconfig.toml has no environment {name!r}: make deploy CONFIG=… takes {names}")
-    own = dict(each.split("=", 1) for each in known[name]["deploy"]["parameters"]["parameter_overrides"])
-    head = (ROOT / "template.yaml").read_text("utf-8").partition("\nMetadata:")[0]
-    if wrong := sorted(settings.keys() - set(re.findall(r"^  (\w+):", head, re.MULTILINE))):
-        raise DeployedError(f"template.yaml has no parameter {wrong[0]}")
-    return Environment(name, stack or known[name]["global"]["parameters"]["stack_name"], {**own, **settings})
+    try:
+        found = tomllib.loads(CONFIG.read_text("utf-8"))
+        names = ", ".join(each for each in found if isinstance(found[each], dict) and "deploy" in found[each])
+        if name not in names.split(", "):
+            raise DeployedError(f"samconfig.toml has no environment {name!r}: make deploy CONFIG=… takes {names}")
+        own = found[name]["deploy"]["parameters"].get("parameter_overrides", [])
+        stack = stack or str(found[name]["global"]["parameters"]["stack_name"])
+    except tomllib.TOMLDecodeError as failure:
+        raise DeployedError(f"samconfig.toml: {failure}") from None
+    except (KeyError, TypeError, AttributeError) as failure:
+        raise DeployedError(f"samconfig.toml has no [{name}.global.parameters] with a stack_name: {failure}") from None
+    return Environment(name, stack, known({**given(own), **settings}))
 
 
 def deploy(target: Environment) -> str:
@@ -76,8 +80,12 @@ def ready(target: Environment) -> dict[str, Any] | None:
     if standing and standing["StackStatus"] in NEVER_LIVE:
         print(f"The first deployment of {target.stack} failed. What it left behind is removed first.")
         delete(target.stack)
-        return None
-    return standing
+    return None if _is_new(standing) else standing
+
+
+def _is_new(standing: Mapping[str, Any] | None) -> bool:
+    """Whether nothing of the stack was ever live, so that its parameters say nothing."""
+    return standing is None or standing["StackStatus"] in {*NEVER_LIVE, "REVIEW_IN_PROGRESS"}
 
 
 def submit(target: Environment, template: Path, values: Mapping[str, str], *, first: bool) -> str:
@@ -114,10 +122,10 @@ def check(target: Environment) -> list[str]:
         and standing["StackStatus"] != "REVIEW_IN_PROGRESS"
     ):
         raise DeployedError(f"{target.stack} is being changed ({standing['StackStatus']}): wait until that is over")
-    if (
-        not client("apigateway").get_account().get("cloudwatchRoleArn")
-        and target.parameters.get("SetsApiGatewayRole") != "true"
-    ):
+    if standing and standing["StackStatus"] == "DELETE_FAILED":
+        raise DeployedError(f"{target.stack} was deleted in part: aws cloudformation delete-stack, then deploy again")
+    refuse(parameters(target, None if _is_new(standing) else standing))
+    if target.parameters.get("SetsApiGatewayRole") != "true" and not has_logs_role():
         raise DeployedError(
             "API Gateway has no role for its logs in this account and region. Once: "
             f'make deploy CONFIG={target.name} SET="SetsApiGatewayRole=true"'
@@ -148,7 +156,8 @@ def parameters(target: Environment, standing: Mapping[str, Any] | None) -> dict[
     values.pop("Release", None)
     values |= {name: value for name, value in target.parameters.items() if name != "Release"}
     if "Protection" not in target.parameters:
-        protects = standing is not None and values.get("Size") == "prod" and not values.get("DatabaseUrl")
+        wanted = values.get("Size") == "prod" or values.get("Protection") == "true"  # by make protect, for dev too
+        protects = standing is not None and wanted and not values.get("DatabaseUrl")
         values["Protection"] = "true" if protects else "false"
     return values
 
