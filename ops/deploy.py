@@ -123,7 +123,9 @@ def check(target: Environment) -> list[str]:
     ):
         raise DeployedError(f"{target.stack} is being changed ({standing['StackStatus']}): wait until that is over")
     if standing and standing["StackStatus"] == "DELETE_FAILED":
-        raise DeployedError(f"{target.stack} was deleted in part: aws cloudformation delete-stack, then deploy again")
+        raise DeployedError(
+            f"{target.stack} was deleted in part: aws cloudformation delete-stack --stack-name {target.stack}"
+        )
     refuse(parameters(target, None if _is_new(standing) else standing))
     if target.parameters.get("SetsApiGatewayRole") != "true" and not has_logs_role():
         raise DeployedError(

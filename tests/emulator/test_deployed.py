@@ -37,10 +37,14 @@ FUNCTIONS = (
     "Corporations",
     "Users",
     "Videos",
+    "Uploads",
     "ViewLogs",
+    "Reports",
     "Service",
+    "Console",
     "Stream",
     "PlanExpiry",
+    "Operator",
     "Migrate",
 )
 # What an emulator does not do as API Gateway does.
@@ -164,17 +168,21 @@ def test_a_problem_that_the_gateway_makes_has_the_contracts_shape(http: httpx.Cl
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_role_may_what_its_function_needs_and_no_more(deployment: Deployment, name: str) -> None:
-    bucket = f"arn:aws:s3:::{deployment.physical('VideoBucket')}"
+    film = f"arn:aws:s3:::{deployment.physical('VideoBucket')}/corporations/1/x.mp4"
+    elsewhere = f"arn:aws:s3:::{deployment.physical('VideoBucket')}/x.mp4"
     keys = deployment.stack.outputs["JwtKeysArn"]
     owner = database_parameters(deployment.database_url)["DatabasePasswordSecret"]
     app = client("secretsmanager").describe_secret(SecretId=deployment.physical("AppDatabaseSecret"))["ARN"]
     wanted = {
-        ("s3:GetObject", f"{bucket}/x.mp4"): name == "Stream",
-        ("s3:PutObject", f"{bucket}/x.mp4"): False,
-        ("s3:DeleteObject", f"{bucket}/x.mp4"): False,
-        ("secretsmanager:GetSecretValue", keys): name not in {"PlanExpiry", "Migrate", "Service"},
+        ("s3:GetObject", film): name in {"Stream", "Uploads", "PlanExpiry"},
+        ("s3:PutObject", film): name == "Uploads",
+        ("s3:DeleteObject", film): name in {"Uploads", "PlanExpiry", "Operator"},
+        ("s3:GetObject", elsewhere): False,
+        ("s3:DeleteObject", elsewhere): False,
+        ("secretsmanager:GetSecretValue", keys): name
+        not in {"PlanExpiry", "Migrate", "Service", "Console", "Operator"},
         ("secretsmanager:GetSecretValue", owner): name == "Migrate",
-        ("secretsmanager:GetSecretValue", app): True,
+        ("secretsmanager:GetSecretValue", app): name != "Console",
         ("secretsmanager:PutSecretValue", keys): False,
     }
     iam = client("iam")
