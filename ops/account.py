@@ -82,16 +82,19 @@ def has_logs_role() -> bool:
     return True
 
 
-def concurrency(reserved: int) -> list[str]:
-    """What is worth knowing of the quota of concurrent executions, of which `reserved` are reserved.
+def concurrency(reserved: int, held: int = -1) -> list[str]:
+    """What is worth knowing of the quota of concurrent executions, of which `reserved` are to be reserved, and `held`
+    are now; -1 is none.
 
     Raises `DeployedError`.
     """
-    limit = int(client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
-    if reserved > 0 and limit - reserved < UNRESERVED:
+    quota = client("lambda").get_account_settings()["AccountLimit"]
+    limit = int(quota["ConcurrentExecutions"])
+    free = int(quota.get("UnreservedConcurrentExecutions", limit)) + max(held, 0)
+    if reserved > 0 and free - reserved < UNRESERVED:
         raise DeployedError(
-            f"StreamConcurrency={reserved} leaves fewer than {UNRESERVED} of the account's {limit} concurrent "
-            "executions, which AWS refuses"
+            f"StreamConcurrency={reserved} leaves fewer than {UNRESERVED} of the account's {free} concurrent "
+            "executions that nothing else reserves, which AWS refuses"
         )
     raising = (
         "aws service-quotas request-service-quota-increase"

@@ -126,13 +126,15 @@ def check(target: Environment) -> list[str]:
         raise DeployedError(
             f"{target.stack} was deleted in part: aws cloudformation delete-stack --stack-name {target.stack}"
         )
-    refuse(parameters(target, None if _is_new(standing) else standing))
+    values = parameters(target, None if _is_new(standing) else standing)
+    refuse(values)
     if target.parameters.get("SetsApiGatewayRole") != "true" and not has_logs_role():
         raise DeployedError(
             "API Gateway has no role for its logs in this account and region. Once: "
             f'make deploy CONFIG={target.name} SET="SetsApiGatewayRole=true"'
         )
-    return concurrency(int(target.parameters.get("StreamConcurrency", -1)))
+    held = {each["ParameterKey"]: each["ParameterValue"] for each in (standing or {}).get("Parameters", [])}
+    return concurrency(int(values.get("StreamConcurrency", -1)), int(held.get("StreamConcurrency", -1)))
 
 
 def build(target: Environment, architecture: str, directory: Path = BUILT) -> None:

@@ -62,8 +62,9 @@ class Account:
         made = {"RoleName": "logs", "RoleId": "R" * 16, "Arn": ROLE["cloudwatchRoleArn"], "Path": "/"}
         self.answers("iam", "get_role", {"Role": {**made, "CreateDate": NOW}}, RoleName="logs")
 
-    def runs(self, at_once: int) -> None:
-        self.answers("lambda", "get_account_settings", {"AccountLimit": {"ConcurrentExecutions": at_once}})
+    def runs(self, at_once: int, *, reserved: int = 0) -> None:
+        quota = {"ConcurrentExecutions": at_once, "UnreservedConcurrentExecutions": at_once - reserved}
+        self.answers("lambda", "get_account_settings", {"AccountLimit": quota})
 
 
 @pytest.fixture
@@ -212,6 +213,11 @@ def test_a_reservation_that_aws_would_refuse_is_refused_before(aws: Account) -> 
     aws.runs(120)
     with pytest.raises(DeployedError, match="StreamConcurrency=21 leaves fewer than 100 of the account's 120"):
         account.concurrency(21)
+    aws.runs(1000, reserved=850)  # by other functions of the account
+    with pytest.raises(DeployedError, match="fewer than 100 of the account's 150"):
+        account.concurrency(60)
+    aws.runs(1000, reserved=850)  # 50 of them by this stack
+    assert account.concurrency(60, 50) == []
 
 
 def test_an_account_without_the_role_for_logs_is_told_the_command(aws: Account) -> None:
