@@ -194,7 +194,12 @@ def test_a_restored_database_has_a_name_of_its_own_and_takes_from_the_snapshot_w
         of_type("restored", "AWS::RDS::DBInstance")["Database"],
     )
     assert restored["DBSnapshotIdentifier"] == "before-the-accident"
-    assert {"DBName", "MasterUsername", "StorageEncrypted"} & restored.keys() == set()
+    # A smaller storage and an older version than the snapshot's are refused, and RDS has raised both by itself.
+    own = {"DBName", "MasterUsername", "StorageEncrypted", "EngineVersion", "AllocatedStorage"}
+    assert own & restored.keys() == set()
+    assert own <= made.keys()
+    assert made["AutoMinorVersionUpgrade"] is True
+    assert int(made["MaxAllocatedStorage"]) > int(made["AllocatedStorage"])
     assert made["DBInstanceIdentifier"] != restored["DBInstanceIdentifier"]
     assert of_type("restored", "AWS::EC2::Subnet")["PrivateSubnetB"]["AvailabilityZone"] == "eu-west-1c"
 
