@@ -4,7 +4,7 @@ Credentials, region and AWS_ENDPOINT_URL come from the places where the AWS tool
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,6 +45,11 @@ def stack(name: str) -> dict[str, Any] | None:
             return None
         raise
     return None if found["StackStatus"] == "DELETE_COMPLETE" else found
+
+
+def values_of(described: Mapping[str, Any] | None) -> dict[str, str]:
+    """The parameters of a stack, as CloudFormation describes it; none of None."""
+    return {each["ParameterKey"]: each["ParameterValue"] for each in (described or {}).get("Parameters", [])}
 
 
 def last_deleted(name: str) -> dict[str, Any] | None:

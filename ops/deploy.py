@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.account import client, concurrency, delete, has_logs_role, plainly, region, stack
+from ops.account import client, concurrency, delete, has_logs_role, plainly, region, stack, values_of
 from ops.deployed import DeployedError
-from ops.parameters import given, known, refuse
+from ops.parameters import given, known, refuse, refuse_change
 
 ROOT = Path(__file__).parents[1]
 PYTHON = sys.version_info[:2]
@@ -20,6 +20,11 @@ CONFIG = ROOT / "samconfig.toml"
 BUILT = ROOT / ".aws-sam" / "build"
 # Architecture → what pip and uname call the machine, and what an ELF header does (e_machine).
 MACHINES = {"x86_64": ("x86_64", 0x3E), "arm64": ("aarch64", 0xB7)}
+# In these states a stack takes no update, and this is to be done about it.
+STUCK = {
+    "UPDATE_ROLLBACK_FAILED": "is stuck: aws cloudformation continue-update-rollback --stack-name {}",
+    "DELETE_FAILED": "was deleted in part: aws cloudformation delete-stack --stack-name {}",
+}
 # A stack in one of these states was never complete: nothing in it was ever live, and it can only be deleted.
 NEVER_LIVE = {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
 
@@ -112,28 +117,20 @@ def check(target: Environment) -> list[str]:
     account = client("sts").get_caller_identity()["Account"]
     print(f"Account {account}, region {region()}, stack {target.stack}.")
     standing = stack(target.stack)
-    if standing and standing["StackStatus"] == "UPDATE_ROLLBACK_FAILED":
-        raise DeployedError(
-            f"{target.stack} is stuck: aws cloudformation continue-update-rollback --stack-name {target.stack}"
-        )
-    if (
-        standing
-        and standing["StackStatus"].endswith("_IN_PROGRESS")
-        and standing["StackStatus"] != "REVIEW_IN_PROGRESS"
-    ):
-        raise DeployedError(f"{target.stack} is being changed ({standing['StackStatus']}): wait until that is over")
-    if standing and standing["StackStatus"] == "DELETE_FAILED":
-        raise DeployedError(
-            f"{target.stack} was deleted in part: aws cloudformation delete-stack --stack-name {target.stack}"
-        )
-    values = parameters(target, None if _is_new(standing) else standing)
+    status = standing["StackStatus"] if standing else ""
+    if status in STUCK:
+        raise DeployedError(f"{target.stack} " + STUCK[status].format(target.stack))
+    if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
+        raise DeployedError(f"{target.stack} is being changed ({status}): wait until that is over")
+    standing_now = None if _is_new(standing) else standing
+    held, values = values_of(standing_now), parameters(target, standing_now)
     refuse(values)
+    refuse_change(held, values)
     if target.parameters.get("SetsApiGatewayRole") != "true" and not has_logs_role():
         raise DeployedError(
             "API Gateway has no role for its logs in this account and region. Once: "
             f'make deploy CONFIG={target.name} SET="SetsApiGatewayRole=true"'
         )
-    held = {each["ParameterKey"]: each["ParameterValue"] for each in (standing or {}).get("Parameters", [])}
     return concurrency(int(values.get("StreamConcurrency", -1)), int(held.get("StreamConcurrency", -1)))
 
 
@@ -156,7 +153,7 @@ def check_wheels(built: Path, architecture: str) -> None:
 
 def parameters(target: Environment, standing: Mapping[str, Any] | None) -> dict[str, str]:
     """The values of the next deployment: the stack's own, and above them the environment's."""
-    values = {each["ParameterKey"]: each["ParameterValue"] for each in (standing or {}).get("Parameters", [])}
+    values = values_of(standing)
     values.pop("Release", None)
     values |= {name: value for name, value in target.parameters.items() if name != "Release"}
     if "Protection" not in target.parameters:
@@ -199,9 +196,8 @@ def report(target: Environment, *, first: bool) -> str:
         "logs of database": outputs.get("DatabaseLogGroup", ""),
         "bucket": outputs["VideoBucketName"],
     }
-    size = next((each["ParameterValue"] for each in found["Parameters"] if each["ParameterKey"] == "Size"), "dev")
     following = f"open {url}/docs and sign up"
-    if first and size == "prod":
+    if first and values_of(found).get("Size") == "prod":
         following = f"make protect CONFIG={target.name}, so that nobody deletes it by mistake"
     rows["next"] = following
     return "\n".join(f"{name:18} {value}" for name, value in rows.items() if value)
@@ -215,7 +211,7 @@ def protect(target: Environment) -> str:
             raise DeployedError(f"there is no stack {target.stack}")
         cloudformation = client("cloudformation")
         cloudformation.update_termination_protection(StackName=target.stack, EnableTerminationProtection=True)
-        values = {each["ParameterKey"]: each["ParameterValue"] for each in standing["Parameters"]}
+        values = values_of(standing)
         if values["DatabaseUrl"] or values["Protection"] == "true":
             return f"{target.stack} is protected."
         cloudformation.update_stack(

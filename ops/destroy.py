@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ops.account import client, delete, last_deleted, plainly, stack
+from ops.account import client, delete, last_deleted, plainly, stack, values_of
 from ops.deploy import Environment
 from ops.deployed import DeployedError
 
@@ -22,7 +22,7 @@ def destroy(target: Environment, answer: Callable[[str], str] = input) -> str:
         found = stack(target.stack) or last_deleted(target.stack)
         if found is None:
             raise DeployedError(f"there is no stack {target.stack}")
-        values = {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", [])}
+        values = values_of(found)
         size = values.get("Size") if values else target.parameters.get("Size")  # a stack that was never begun has none
         if size != "dev":
             raise DeployedError(

@@ -55,6 +55,22 @@ def refuse(values: Mapping[str, str]) -> None:
         raise DeployedError("DatabaseUserResource ends with another user than DatabaseUrl has")
 
 
+def refuse_change(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Raise `DeployedError` where a stack would have to make its network or its database anew.
+
+    CloudFormation makes the new one first, whose addresses or name the old one has, and fails; or an empty one.
+    """
+    if before.get("DatabaseUrl") or after.get("DatabaseUrl"):
+        return
+    for name in ("Zones", "VpcCidr"):
+        if before.get(name) and after.get(name, before[name]) != before[name]:
+            raise DeployedError(f"{name} stays as it is, because the stack's database is in that network")
+    if (before.get("Size"), after.get("Size")) == ("prod", "dev"):
+        raise DeployedError("a database of size prod does not become one of dev: make another stack, from a snapshot")
+    if before.get("DatabaseSnapshot") and not after.get("DatabaseSnapshot"):
+        raise DeployedError("DatabaseSnapshot stays as it is: without it, an empty database would take the place")
+
+
 def broken_rules(values: Mapping[str, str]) -> list[str]:
     """What the template's rules say to these values, and to its defaults of the others."""
     template = copy.deepcopy(_template())

@@ -145,6 +145,41 @@ def test_what_the_template_would_refuse_is_told_before_anything_is_built(
         deploy.check(dev(**parameters.given(settings)))
 
 
+@pytest.mark.parametrize(
+    ("before", "settings", "told"),
+    [
+        ({"Size": "prod"}, "Size=dev", "a database of size prod does not become one of dev"),
+        ({"Size": "dev"}, "Size=prod", None),
+        ({"Size": "dev", "Zones": "a,b"}, "Zones=a,c", "Zones stays as it is"),
+        ({"Size": "dev", "Zones": ""}, "Zones=a,b", None),  # perhaps the same ones
+        ({"Size": "dev", "VpcCidr": "10.20.0.0/16"}, "VpcCidr=10.30.0.0/16", "VpcCidr stays as it is"),
+        ({"Size": "dev", "DatabaseSnapshot": "then"}, "DatabaseSnapshot=", "an empty database would take the place"),
+        ({"Size": "dev", "DatabaseSnapshot": "then"}, "DatabaseSnapshot=later", None),
+        ({"Size": "dev", "DatabaseSnapshot": "then"}, "LogLevel=ERROR", None),
+    ],
+)
+def test_what_a_standing_database_cannot_become_is_told(
+    before: dict[str, str], settings: str, told: str | None
+) -> None:
+    held = {"DatabaseUrl": "", **before}
+    after = {**held, **parameters.given(settings)}
+    if told is None:
+        parameters.refuse_change(held, after)
+        return
+    with pytest.raises(DeployedError, match=told):
+        parameters.refuse_change(held, after)
+    moved = {"DatabaseUrl": "postgresql://vms@db/vms"}  # to another server
+    parameters.refuse_change(held, {**after, **moved})
+    parameters.refuse_change({**held, **moved}, after)
+
+
+def test_a_change_that_cannot_be_is_told_before_anything_is_built(aws: Account) -> None:
+    aws.answers("sts", "get_caller_identity", {"Account": "123456789012"})
+    aws.has_stack("UPDATE_COMPLETE", Size="prod", DatabaseUrl="")
+    with pytest.raises(DeployedError, match="does not become one of dev"):
+        deploy.check(dev())
+
+
 def test_a_refused_password_is_not_shown() -> None:
     with pytest.raises(DeployedError, match="DatabaseUrl is not taken") as refused:
         parameters.refuse({"DatabaseUrl": "postgresql://vms:secret@db/vms"})
