@@ -90,8 +90,8 @@ def running_in_lambda() -> bool:
 def _post(address: str, head: bytes, response: Streamed, stall_seconds: float) -> None:
     """Post one response, chunk by chunk, over a connection of its own; a raw socket spares importing http.client.
 
-    A platform that itself waits for a stalled client may not notice the reset before the next event is asked for. By
-    the rules of `_wait_for_acknowledgement` it then refuses that, which ends this process and the stream: Lambda starts another one.
+    A platform that itself waits for a stalled client may not notice the reset before the next event is asked for. It
+    then refuses that (see `_wait_for_acknowledgement`), which ends this process and the stream; Lambda starts another.
     """
     host, _, port = address.rpartition(":")
     try:
