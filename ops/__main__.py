@@ -23,6 +23,8 @@ STOPPED = {
 def main(arguments: list[str]) -> int:
     """Run a command; the exit code is returned."""
     options = _parser().parse_args(arguments)
+    if region := os.environ.get("AWS_REGION"):  # which the AWS CLI goes by first; botocore and sam know the other alone
+        os.environ["AWS_DEFAULT_REGION"] = region
     try:
         if options.command == "operator":
             operator.run(os.environ, sys.stdout, input if sys.stdin.isatty() else None)

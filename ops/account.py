@@ -3,7 +3,6 @@
 Credentials, region and AWS_ENDPOINT_URL come from the places where the AWS tools look for them.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -120,8 +119,6 @@ def plainly() -> Iterator[None]:
     """Say in one line what AWS refuses. Raises `DeployedError`."""
     from botocore import exceptions
 
-    if os.environ.get("AWS_REGION"):  # the AWS CLI knows it, botocore does not
-        os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
     try:
         region()
         yield
