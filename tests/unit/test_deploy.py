@@ -519,3 +519,33 @@ def test_without_credentials_or_region_there_is_one_line(tmp_path: Path, variabl
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(told)
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "error: samconfig.toml has no environment ''"),
+        ({"CONFIG": "dev'; touch {mark}; '"}, "error: samconfig.toml has no environment \"dev'; touch"),
+        ({"CONFIG": "dev", "SET": "LogLevel='INFO"}, "error: a quotation mark is not closed"),
+        ({"CONFIG": "dev", "SET": "LogLevel=`touch {mark}`"}, "error: parameters are given as NAME=value"),
+        ({"CONFIG": "dev", "SET": '"; touch {mark}; "'}, "error: parameters are given as NAME=value"),
+        ({"CONFIG": "dev", "SET": "LogLevel=;touch${{IFS}}{mark}"}, "error: no region is set"),
+    ],
+)
+def test_make_hands_on_what_it_is_given_and_the_shell_runs_nothing_of_it(
+    tmp_path: Path, given: dict[str, str], told: str
+) -> None:
+    mark = tmp_path / "mark"
+    words = [f"{name}={value.format(mark=mark)}".replace("$", "$$") for name, value in given.items()]
+    done = subprocess.run(
+        ["make", "--silent", "--old-file=.venv/.dev", "deploy", f"PYTHON={sys.executable}", *words],
+        cwd=ROOT,
+        env=of_child(HOME=str(tmp_path), AWS_EC2_METADATA_DISABLED="true"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(told)
+    assert "Traceback" not in done.stderr
+    assert not mark.exists()
