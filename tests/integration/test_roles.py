@@ -65,7 +65,6 @@ REFUSED: list[LiteralString] = [
     "CREATE PUBLICATION mine",
     "CREATE STATISTICS mine ON seq, name FROM video",
     "REINDEX TABLE video",
-    "LOCK TABLE schema_migration IN ACCESS SHARE MODE",
     "REASSIGN OWNED BY vms_app TO vms",
     "SET session_replication_role = replica",
     "CREATE DATABASE mine",
