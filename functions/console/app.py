@@ -128,20 +128,20 @@ def open_console() -> Response[str]:
 
 
 @api.get(
-    "/console/<version>/<file>", who=Who.ANONYMOUS, summary="Get a file of the console", media=("text/javascript",)
+    "/console/<version>/<name>", who=Who.ANONYMOUS, summary="Get a file of the console", media=("text/javascript",)
 )
-def get_console_file(version: PathText, file: PathText) -> Response[str]:
-    return _file(version, file)
+def get_console_file(version: PathText, name: PathText) -> Response[str]:
+    return _file(version, name)
 
 
 @api.get(
-    "/console/<version>/<folder>/<file>",
+    "/console/<version>/<name>/<file>",
     who=Who.ANONYMOUS,
     summary="Get a file of the console, in a folder",
     media=("text/javascript",),
 )
-def get_console_file_in_folder(version: PathText, folder: PathText, file: PathText) -> Response[str]:
-    return _file(version, f"{folder}/{file}")
+def get_console_file_in_folder(version: PathText, name: PathText, file: PathText) -> Response[str]:
+    return _file(version, f"{name}/{file}")
 
 
 def _file(version: str, name: str) -> Response[str]:

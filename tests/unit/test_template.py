@@ -485,6 +485,18 @@ def test_every_path_has_an_event_for_options_at_the_function_that_serves_it() ->
         )
 
 
+def test_a_level_of_a_path_has_one_variable_as_api_gateway_demands() -> None:
+    """It refuses the API else: "A sibling of this resource already has a variable path part"."""
+    variables: dict[str, set[str]] = {}
+    for path in transformed()["Resources"]["Api"]["Properties"]["Body"]["paths"]:
+        levels = path.split("/")
+        for depth, level in enumerate(levels):
+            if level.startswith("{"):
+                variables.setdefault("/".join(levels[:depth]), set()).add(level)
+    assert len(variables) > 10
+    assert {parent: names for parent, names in variables.items() if len(names) > 1} == {}
+
+
 def test_no_policy_of_a_function_comes_near_lambdas_limit() -> None:
     made = of_type("prod", "AWS::Lambda::Permission")
     sizes: dict[str, int] = {}
