@@ -91,7 +91,7 @@ def test_a_film_goes_to_s3_in_parts_and_is_a_video_that_plays(acme: Company, buc
 
 
 def test_the_path_of_a_file_keeps_its_ending_whatever_script_its_name_is_in(acme: Company) -> None:
-    video = expect(complete(acme.admin, sent(acme.admin, FILM, file_name="영화.webm")), 201)
+    video = film_of(acme.admin, FILM, file_name="영화.webm")
     assert video["name"] == "영화.webm"
     assert video["file_path"].endswith("/film.webm")
 
