@@ -111,7 +111,7 @@ clean: $(RUN) ## Delete the local data (.local/), and stop what a killed runner 
 .PHONY: upload
 upload: $(RUN) ## Send a film: make upload FILE=film.mp4 [NAME=…] [STACK=vms-prod]; EMAIL and PASSWORD are exported or asked for
 	$(if $(filter command%,$(origin PASSWORD)),$(error A command line is no place for a PASSWORD: export it, or type it))
-	@exec $(PYTHON) -m ops upload "$$FILE" --name="$$NAME" --stack="$$STACK"
+	@exec $(PYTHON) -m ops upload --name="$$NAME" --stack="$$STACK" -- "$$FILE"
 
 ##@ Test
 
