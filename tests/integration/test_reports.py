@@ -213,6 +213,15 @@ def test_a_roll_up_at_the_same_time_leaves_it_to_the_other(stage: Stage, history
     assert rollup.roll_up() == 0
 
 
+def test_a_roll_up_ends_after_its_time_and_the_next_goes_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    company = found_company(stage.http)
+    rollup.roll_up()
+    for who in (company.guest, company.admin):
+        expect(who.call("POST", "/v1/view-logs", {"video_id": company.video()}), 201)
+    monkeypatch.setattr(rollup, "BATCH", 1)
+    assert [rollup.roll_up(seconds=-1), rollup.roll_up(seconds=-1), rollup.roll_up()] == [1, 1, 0]
+
+
 def test_a_roll_up_that_crashes_moves_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     company = found_company(stage.http)
     expect(company.guest.call("POST", "/v1/view-logs", {"video_id": company.video()}), 201)
