@@ -205,6 +205,7 @@ def test_what_the_api_does_is_reported_at_once_and_after_the_schedule(stage: Sta
 
 def test_a_roll_up_at_the_same_time_leaves_it_to_the_other(stage: Stage, history: Any) -> None:
     made, *_ = history
+    rollup.roll_up()
     made.view(made.company.admin.id, found_company(stage.http).video(), datetime(2026, 10, 3, tzinfo=UTC))
     with psycopg.connect(stage.own.info.dsn, password=stage.own.info.password) as other:
         other.execute("SELECT FROM activity_total WHERE kind = 'roll-up' FOR UPDATE")
