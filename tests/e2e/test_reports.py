@@ -104,6 +104,8 @@ def test_no_formula_reaches_a_spreadsheet(http: httpx.Client) -> None:
     head, *rows = table(answer)
     assert head == ["video_id", "name", "viewers", "completions", "watched_hours", "points"]
     assert [row[1] for row in rows] == [*names[:3:-1], *(f"'{name}" for name in names[3::-1])]
+    company.video("\uff1d1+1")  # a full-width equals sign
+    assert table(company.admin.get("/v1/reports/videos?format=csv"))[1][1] == "'\uff1d1+1"
     assert answer.headers["Content-Disposition"] == 'attachment; filename="videos.csv"'
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "Link" not in answer.headers

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 BOM = "\ufeff"  # without it, spreadsheets take UTF-8 for another encoding
-# What makes a spreadsheet take a text for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What makes a spreadsheet take a text for a formula (https://owasp.org/www-community/attacks/CSV_Injection): the last
+# four are the full-width forms of the first, which East Asian editions read as these.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def csv_text(kind: type[Any], rows: Iterable[Any]) -> str:
