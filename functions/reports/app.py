@@ -127,7 +127,7 @@ def report_views(
     since = first or until - timedelta(29 if by == "day" else 7 * 12)
 
     def read(part: Slice) -> Page[ViewsReport]:
-        return reports.views(api.caller, part, _days(part, since, until, where, by))
+        return reports.views(api.caller, part, by, _days(part, since, until, where, by))
 
     return _answer("views", ViewsReport, form, part(limit, cursor), read)
 
