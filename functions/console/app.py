@@ -24,7 +24,18 @@ MEDIA_TYPES = {
 # A file's name in a URL has this hash of all files before it, so it never means anything else.
 FOR_GOOD = "public, max-age=31536000, immutable"
 # The modules that the page imports one by one: named in it, they come all at once. Its pages come when they are shown.
-NEEDED_AT_ONCE = ("app.js", "session.js", "api.js", "problem.js", "parts.js", "text.js", "vendor/preact.js")
+NEEDED_AT_ONCE = (
+    "app.js",
+    "session.js",
+    "api.js",
+    "problem.js",
+    "parts.js",
+    "places.js",
+    "text.js",
+    "vendor/preact.js",
+    "messages/en.js",
+    "messages/ko.js",
+)
 EVERYWHERE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 _PAGE = """<!DOCTYPE html>

@@ -69,10 +69,10 @@ export function date(time, options = { dateStyle: "medium" }) {
 
 /** @param {number} bytes */
 export function size(bytes) {
-  const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
-  const power = Math.min(Math.floor(Math.log(Math.max(bytes, 1)) / Math.log(1024)), units.length - 1);
+  const units = ["kilobyte", "megabyte", "gigabyte", "terabyte"];
+  const power = Math.min(Math.floor(Math.log(Math.max(bytes, 1024)) / Math.log(1024)), units.length);
   const value = bytes / 1024 ** power;
-  return number(value, { style: "unit", unit: units[power], maximumFractionDigits: value < 10 && power > 0 ? 1 : 0 });
+  return number(value, { style: "unit", unit: units[power - 1], maximumFractionDigits: value < 10 ? 1 : 0 });
 }
 
 /** @param {number} seconds as 1:02:03 */

@@ -2,6 +2,7 @@
 // completes them. What was begun is remembered by the file's fingerprint, so that it goes on after a reload.
 import { api, newKey, wait } from "../api.js";
 import { Problem, ROOT } from "../problem.js";
+import { onSession, session } from "../session.js";
 import { makePoster } from "./poster.js";
 
 /**
@@ -54,6 +55,19 @@ function update(item, change) {
   for (const listener of listeners) listener();
 }
 
+/** Whose uploads these are. They end here when their owner logs out, and go on when the file is chosen again. */
+let owner = session.user?.id;
+onSession(() => {
+  if (session.user?.id === owner) return;
+  owner = session.user?.id;
+  for (const item of items) {
+    item.gone.abort(new DOMException("logged out", "AbortError"));
+    if (item.uppyId) uppy.removeFile(item.uppyId);
+  }
+  items = [];
+  for (const listener of listeners) listener();
+});
+
 addEventListener("beforeunload", (event) => busy() && event.preventDefault());
 
 // ---- What was begun, over a reload -------------------------------------------------------------------------------
@@ -85,7 +99,8 @@ function remember(print, id) {
 async function start() {
   if (uppy) return uppy;
   const { AwsS3, Uppy } = await import("../vendor/uppy.js");
-  const made = new Uppy({ autoProceed: true, allowMultipleUploadBatches: true });
+  const nothing = () => undefined; // what goes wrong is said on the page
+  const made = new Uppy({ autoProceed: true, allowMultipleUploadBatches: true, logger: { debug: nothing, warn: nothing, error: nothing } });
   made.use(AwsS3, {
     shouldUseMultipart: true,
     limit: AT_THE_SAME_TIME,
@@ -199,9 +214,11 @@ export function add(files) {
 /** @param {Item} item */
 async function send(item) {
   const { file } = item;
+  const name = file.name.replace(/(?![\u200c\u200d])\p{C}/gu, ""); // without what cannot be seen, which no name may have
   try {
-    const upload = (await standing(item)) ?? (await patiently(item, () =>
-      api.createUpload({ file_name: file.name, size: file.size, name: file.name.replace(/\.[^.]+$/, "") || file.name }, item.key)));
+    const before = await standing(item);
+    const upload = before ?? (await patiently(item, () =>
+      api.createUpload({ file_name: name, size: file.size, name: name.replace(/\.[^.]+$/, "") || name }, item.key)));
     remember(fingerprint(file), String(upload.id));
     if (item.gone.signal.aborted) return;
     update(item, { id: String(upload.id), state: "sending" });
@@ -211,6 +228,8 @@ async function send(item) {
       name: `${item.key}/${file.name}`, type: file.type, data: file,
       meta: { item: item.key, uploadId: String(upload.id), partCount: upload.part_count },
     });
+    // Uppy begins some ms later. With this it asks which parts are there, and sends the others alone.
+    if (before) made.setFileState(id, { s3Multipart: { key: String(upload.id), uploadId: String(upload.id) } });
     update(item, { uppyId: id });
   } catch (problem) {
     if (!item.gone.signal.aborted) await failed(item, problem);
