@@ -89,7 +89,7 @@ function Page({ name, params }) {
   }, []);
   useTitle(name === "watch" ? undefined : t(name)); // a film has its own
   useFocusOnArrival(view);
-  if (problem) return html`<${Note}>${t("problem.module")}<//>`;
+  if (problem) return html`<${Note}>${t(navigator.onLine ? "problem.module" : "problem.unreachable")}<//>`;
   return view ? html`<${view.default} params=${params} />` : html`<p class="starting" aria-busy="true"></p>`;
 }
 
@@ -149,7 +149,11 @@ function Account({ email, role }) {
     /** @param {Event} event */
     const away = (event) => !ref.current?.contains(/** @type {Node} */ (event.target)) && close();
     /** @param {KeyboardEvent} event */
-    const escape = (event) => event.key === "Escape" && close();
+    const escape = (event) => {
+      if (event.key !== "Escape" || !ref.current?.open) return;
+      close();
+      ref.current.querySelector("summary")?.focus();
+    };
     addEventListener("click", away);
     addEventListener("keydown", escape);
     return () => {

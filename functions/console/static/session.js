@@ -150,7 +150,8 @@ function askOtherTabs() {
 channel.addEventListener("message", ({ data }) => {
   if (data.kind === "who" && current) tell();
   if (data.kind === "session" && current && data.session?.id === current.id) {
-    current = data.session;
+    // A tab that has not heard of the last renewal yet may say something of before it.
+    current = data.session.until >= current.until ? data.session : { ...current, user: data.session.user };
     answerAsked(true);
     changed();
   }

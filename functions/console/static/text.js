@@ -59,12 +59,15 @@ export function t(key, values = {}) {
   });
 }
 
+/** With the region that the browser has for the language: 31/01/2030 in Britain. */
+const locale = () => navigator.languages.find((each) => each.slice(0, 2) === chosen) ?? chosen;
+
 /** @param {number} value @param {Intl.NumberFormatOptions} [options] */
-export const number = (value, options) => new Intl.NumberFormat(chosen, options).format(value);
+export const number = (value, options) => new Intl.NumberFormat(locale(), options).format(value);
 
 /** @param {string | null | undefined} time @param {Intl.DateTimeFormatOptions} [options] */
 export function date(time, options = { dateStyle: "medium" }) {
-  return time ? new Intl.DateTimeFormat(chosen, options).format(new Date(time)) : "–";
+  return time ? new Intl.DateTimeFormat(locale(), options).format(new Date(time)) : "–";
 }
 
 /** @param {number} bytes */

@@ -108,7 +108,11 @@ async function start() {
     getChunkSize: (/** @type {File} */ file) => /** @type {number} */ (partSizes.get(file)),
     createMultipartUpload: (/** @type {any} */ file) => ({ uploadId: file.meta.uploadId, key: file.meta.uploadId }),
     listParts: async (/** @type {any} */ file) => listed(file.meta.uploadId),
-    signPart: (/** @type {any} */ file, /** @type {any} */ { partNumber, signal }) => sign(file, partNumber, signal),
+    signPart: (/** @type {any} */ file, /** @type {any} */ { partNumber, signal }) =>
+      sign(file, partNumber, signal).catch((problem) => {
+        if (problem instanceof Problem) void failed(itemOf(file), problem); // at once: Uppy would try for a minute
+        throw problem;
+      }),
     abortMultipartUpload: async () => undefined, // `discard` asks for it
     completeMultipartUpload: (/** @type {any} */ file) => complete(file),
   });
@@ -116,7 +120,10 @@ async function start() {
     const item = itemOf(file);
     if (item) measure(item, bytesUploaded);
   });
-  made.on("upload-error", (/** @type {any} */ file, /** @type {any} */ failure) => void failed(itemOf(file), failure));
+  made.on("upload-error", (/** @type {any} */ file, /** @type {any} */ failure) => {
+    const item = itemOf(file);
+    if (item?.uppyId === file.id) void failed(item, failure);
+  });
   uppy = made;
   return made;
 }
@@ -196,7 +203,10 @@ async function failed(item, failure) {
   if (!item || item.state === "done") return;
   const problem = failure instanceof Problem ? failure : failure?.cause instanceof Problem ? failure.cause : null;
   if (problem?.kind === "upload-ended" || problem?.status === 404) remember(fingerprint(item.file));
-  update(item, { state: "failed", rate: 0, problem: problem ?? new Problem(0, { type: "urn:vms:error:upload" }) });
+  const { uppyId } = item;
+  update(item, { state: "failed", rate: 0, problem: problem ?? new Problem(0, { type: "urn:vms:error:upload" }), uppyId: undefined });
+  // Else Uppy would send it again with the next file, before that one. Afterwards, when it has told everybody.
+  setTimeout(() => uppyId && uppy.getFile(uppyId) && uppy.removeFile(uppyId));
 }
 
 // ---- What the page does ------------------------------------------------------------------------------------------
@@ -259,8 +269,6 @@ export function pauseOrResume(item) {
 /** @param {Item} item */
 export function retry(item) {
   update(item, { state: "preparing", problem: undefined });
-  if (item.uppyId) uppy.removeFile(item.uppyId);
-  item.uppyId = undefined;
   void send(item);
 }
 
