@@ -50,7 +50,7 @@ def opens(browser: Browser, service: Service) -> Iterator[Opens]:
         page.on("pageerror", lambda failure: said.append(str(failure)))
 
     def make(url: str = service.url, **options: object) -> BrowserContext:
-        settings = {"base_url": url, "locale": "en-US", "viewport": {"width": 1440, "height": 900}, **options}
+        settings = {"base_url": f"{url}/", "locale": "en-US", "viewport": {"width": 1440, "height": 900}, **options}
         context = browser.new_context(**settings)  # type: ignore[arg-type]  # its options are many, and optional
         context.set_default_timeout(PATIENCE)
         context.on("page", watch)
@@ -65,7 +65,7 @@ def opens(browser: Browser, service: Service) -> Iterator[Opens]:
 
 
 def log_in(page: Page, person: Person, *, keep: bool = False) -> None:
-    page.goto("/console")
+    page.goto("console")
     page.get_by_label("E-mail address").fill(person.email)
     page.get_by_label("Password").fill(PASSWORD)
     if keep:

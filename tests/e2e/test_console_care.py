@@ -30,7 +30,7 @@ def test_what_was_typed_stays_when_it_is_refused(opens: Opens, acme: Company) ->
     company = found_company(acme.admin.http)
     company.video(name="As it was")
     page = opens().new_page()
-    page.goto("/console")
+    page.goto("console")
     page.get_by_label("E-mail address").fill(company.admin.email)
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Log in").click()
@@ -61,7 +61,7 @@ def test_what_was_typed_stays_when_it_is_refused(opens: Opens, acme: Company) ->
 
 def test_a_password_is_measured_in_bytes_and_says_so(opens: Opens, acme: Company) -> None:
     page = opens(locale="ko-KR").new_page()
-    page.goto("/console#/signup")
+    page.goto("console#/signup")
     page.locator("[name=admin_password]").fill("비밀번호" * 7)  # 28 characters, 84 bytes
     page.get_by_role("button", name="계정 만들기").click()
     expect(page.get_by_text("최대 72바이트")).to_be_visible()
@@ -69,7 +69,7 @@ def test_a_password_is_measured_in_bytes_and_says_so(opens: Opens, acme: Company
 
 def test_a_link_leads_to_its_page_after_the_log_in_and_no_address_to_an_empty_one(opens: Opens, acme: Company) -> None:
     page = opens().new_page()
-    log_in_at(page, "/console#/plan", acme.guest)
+    log_in_at(page, "console#/plan", acme.guest)
     expect(page.get_by_role("heading", name="Plan", exact=True)).to_be_visible()
     expect(page).to_have_title("Plan · Video console")
     page.get_by_role("button", name="한국어").click()

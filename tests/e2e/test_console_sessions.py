@@ -55,7 +55,7 @@ def test_two_tabs_and_a_pause_outlive_their_tokens(
     context = opens(short_lived.url)
     first, second = context.new_page(), context.new_page()
     log_in(first, company.guest, keep=True)
-    second.goto("/console")
+    second.goto("console")
     expect(second.get_by_role("heading", name="Library")).to_be_visible()
     first.wait_for_timeout(5000)
     for tab in (first, second):
@@ -119,7 +119,7 @@ def test_a_busy_service_is_asked_again_when_it_says_so(opens: Opens, acme: Compa
     # Who is kept logged in is not sent to the log-in by it either.
     page = context.new_page()
     told = again_once(page, "**/v1/auth/refresh", 503)
-    page.goto("/console#/members")
+    page.goto("console#/members")
     expect(page.get_by_role("cell", name=email, exact=True)).to_be_visible()
     assert len(told) == 2
 
@@ -136,7 +136,7 @@ def test_one_may_end_ones_account_and_every_tab_hears_of_it(opens: Opens, acme: 
     expect(page.get_by_text("A company keeps at least one admin.")).to_be_visible()
     add_member(company.admin, "admin")
     other = context.new_page()
-    other.goto("/console")
+    other.goto("console")
     expect(other.get_by_role("heading", name="Library")).to_be_visible()
     page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
     for tab in (page, other):

@@ -33,7 +33,7 @@ def test_a_company_signs_up_uploads_watches_reports_deletes_and_restores(opens: 
     film = tmp_path / "first-steps.mp4"
     film.write_bytes((ROOT / "tests" / "data" / "dunes.mp4").read_bytes())
 
-    page.goto("/console#/signup")
+    page.goto("console#/signup")
     page.get_by_label("Company name").fill(name)
     page.get_by_label("Your e-mail address").fill(f"{name}@example.com")
     page.get_by_label("Password").fill("short")
@@ -115,7 +115,7 @@ def test_a_guest_who_types_an_admins_address_sees_no_admins_page(opens: Opens, a
     log_in(page, acme.guest)
     expect(page.get_by_role("link", name="Members")).to_have_count(0)
     for path in ("members", "reports", "upload", "bin"):
-        page.goto(f"/console#/{path}")
+        page.goto(f"console#/{path}")
         expect(page.get_by_text("For admins only")).to_be_visible()
 
 
@@ -124,7 +124,7 @@ def test_the_browsers_language_is_spoken_and_can_be_switched(
     opens: Opens, acme: Company, locale: str, title: str
 ) -> None:
     page = opens(locale=locale).new_page()
-    page.goto("/console")
+    page.goto("console")
     page.locator("input[type=email]").fill(acme.guest.email)
     page.locator("input[type=password]").fill(PASSWORD)
     page.keyboard.press("Enter")
@@ -161,7 +161,7 @@ def test_no_page_has_a_serious_barrier_or_is_wider_than_the_screen(
         page.screenshot(path=SHOTS / f"{name}-{scheme}-{width}.png", full_page=True)
 
     for path in ("login", "signup"):
-        page.goto(f"/console#/{path}")
+        page.goto(f"console#/{path}")
         page.reload()
         look(path)
     log_in(page, company.admin)
