@@ -236,7 +236,7 @@ def get_poster(video: PathId) -> Response[bytes | None]:
     # A browser asks again each time, so that a user who logs in after another sees no more than its own.
     headers = {"ETag": f'"{found.etag}"', "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     if found.content is None:
-        return Response(304, found.content_type, headers=headers)
+        return Response(304, found.content_type, b"", headers)
     return Response(200, found.content_type, found.content, headers | SHOWN_AS_AN_IMAGE_ALONE)
 
 
