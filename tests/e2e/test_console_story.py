@@ -60,7 +60,7 @@ def opens(browser: Browser, service: Service) -> Iterator[Opens]:
         page.on("pageerror", lambda failure: said.append(str(failure)))
 
     def make(url: str = service.url, **options: object) -> BrowserContext:
-        settings = {"base_url": url, "locale": "en-US", "viewport": {"width": 1440, "height": 900}, **options}
+        settings = {"base_url": f"{url}/", "locale": "en-US", "viewport": {"width": 1440, "height": 900}, **options}
         context = browser.new_context(**settings)  # type: ignore[arg-type]  # its options are many, and optional
         context.set_default_timeout(PATIENCE)
         context.on("page", watch)
@@ -75,7 +75,7 @@ def opens(browser: Browser, service: Service) -> Iterator[Opens]:
 
 
 def log_in(page: Page, person: Person, *, keep: bool = False) -> None:
-    page.goto("/console")
+    page.goto("console")
     page.get_by_label("E-mail address").fill(person.email)
     page.get_by_label("Password").fill(PASSWORD)
     if keep:
@@ -108,7 +108,7 @@ def test_a_company_signs_up_uploads_watches_reports_deletes_and_restores(opens: 
     film = tmp_path / "first-steps.mp4"
     film.write_bytes((ROOT / "tests" / "data" / "dunes.mp4").read_bytes())
 
-    page.goto("/console#/signup")
+    page.goto("console#/signup")
     page.get_by_label("Company name").fill(name)
     page.get_by_label("Your e-mail address").fill(f"{name}@example.com")
     page.get_by_label("Password").fill("short")
@@ -190,7 +190,7 @@ def test_a_guest_who_types_an_admins_address_sees_no_admins_page(opens: Opens, a
     log_in(page, acme.guest)
     expect(page.get_by_role("link", name="Members")).to_have_count(0)
     for path in ("members", "reports", "upload", "bin"):
-        page.goto(f"/console#/{path}")
+        page.goto(f"console#/{path}")
         expect(page.get_by_text("For admins only")).to_be_visible()
 
 
@@ -199,7 +199,7 @@ def test_the_browsers_language_is_spoken_and_can_be_switched(
     opens: Opens, acme: Company, locale: str, title: str
 ) -> None:
     page = opens(locale=locale).new_page()
-    page.goto("/console")
+    page.goto("console")
     page.locator("input[type=email]").fill(acme.guest.email)
     page.locator("input[type=password]").fill(PASSWORD)
     page.keyboard.press("Enter")
@@ -235,14 +235,14 @@ def test_two_tabs_and_a_pause_outlive_their_tokens(opens: Opens, tmp_path: Path)
         context = opens(runner.url)
         first, second = context.new_page(), context.new_page()
         log_in(first, company.guest, keep=True)
-        second.goto("/console")
+        second.goto("console")
         expect(second.get_by_role("heading", name="Library")).to_be_visible()
         first.wait_for_timeout(5000)
         for tab in (first, second):
             visit(tab, "Plan")
         for tab in (first, second):
             expect(tab.get_by_text("PAID plan")).to_be_visible()
-        first.goto(f"/console#/watch/{film}")
+        first.goto(f"console#/watch/{film}")
         until(first, "document.querySelector('video')?.readyState >= 2")
         first.evaluate("document.querySelector('video').pause()")
         first.wait_for_timeout(6000)
@@ -279,7 +279,7 @@ def test_no_page_has_a_serious_barrier_or_is_wider_than_the_screen(
         page.screenshot(path=SHOTS / f"{name}-{scheme}-{width}.png", full_page=True)
 
     for path in ("login", "signup"):
-        page.goto(f"/console#/{path}")
+        page.goto(f"console#/{path}")
         page.reload()
         look(path)
     log_in(page, company.admin)
