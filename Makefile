@@ -6,6 +6,10 @@ SHELL := /bin/bash
 export LC_ALL ?= C.UTF-8
 # The interpreter and the packages are those of .venv, whatever the caller's shell has set.
 unexport PYTHONHOME PYTHONPATH
+# Linux under Windows (WSL) sets NAME to the computer's; a film's name is one that make itself is told.
+ifneq ($(origin NAME),command line)
+unexport NAME
+endif
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -107,7 +111,7 @@ clean: $(RUN) ## Delete the local data (.local/), and stop what a killed runner 
 .PHONY: upload
 upload: $(RUN) ## Send a film: make upload FILE=film.mp4 [NAME=…] [STACK=vms-prod]; EMAIL and PASSWORD are exported or asked for
 	$(if $(filter command%,$(origin PASSWORD)),$(error A command line is no place for a PASSWORD: export it, or type it))
-	@exec $(PYTHON) -m ops upload "$$FILE" --name="$$NAME" --stack="$$STACK"
+	@exec $(PYTHON) -m ops upload --name="$$NAME" --stack="$$STACK" -- "$$FILE"
 
 ##@ Test
 

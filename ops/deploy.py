@@ -188,6 +188,7 @@ def report(target: Environment, *, first: bool) -> str:
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
     url = outputs["ApiUrl"]
     rows = {
+        "console": f"{url}/console",
         "API": url,
         "documentation": f"{url}/docs",
         "dashboard": outputs["DashboardUrl"],
@@ -196,7 +197,7 @@ def report(target: Environment, *, first: bool) -> str:
         "logs of database": outputs.get("DatabaseLogGroup", ""),
         "bucket": outputs["VideoBucketName"],
     }
-    following = f"open {url}/docs and sign up"
+    following = f"open {url}/console and sign up"
     if first and values_of(found).get("Size") == "prod":
         following = f"make protect CONFIG={target.name}, so that nobody deletes it by mistake"
     rows["next"] = following

@@ -339,7 +339,7 @@ def test_a_deployment_tells_where_everything_is_and_what_comes_next(aws: Account
     aws.has_stack("CREATE_COMPLETE", Size="dev")
     text = deploy.report(dev(), first=True)
     assert [value for value in OUTPUTS.values() if value not in text] == []
-    assert "/docs and sign up" in text
+    assert "/console and sign up" in text
     aws.has_stack("CREATE_COMPLETE", Size="prod")
     assert "make protect CONFIG=dev" in deploy.report(dev(), first=True)
     aws.has_stack("UPDATE_COMPLETE", Size="prod")

@@ -486,7 +486,7 @@ def test_every_path_has_an_event_for_options_at_the_function_that_serves_it() ->
 
 
 def test_a_level_of_a_path_has_one_variable_as_api_gateway_demands() -> None:
-    """It refuses the API else: "A sibling of this resource already has a variable path part"."""
+    """It refuses the API else: https://github.com/amazon-archives/aws-apigateway-importer/issues/202."""
     variables: dict[str, set[str]] = {}
     for path in transformed()["Resources"]["Api"]["Properties"]["Body"]["paths"]:
         levels = path.split("/")
