@@ -5,7 +5,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.clients import PASSWORD, Company, add_member, expect, problem, unique
 from tests.e2e.films import put
 from tests.in_process import context, fresh, load
-from tests.service import Services, forget
+from tests.service import Services
 from vms import database, passwords
 from vms.domain import sessions, users
 from vms.observability import logger
@@ -25,19 +25,6 @@ pytestmark = pytest.mark.usefixtures("environment")
 
 EVENTS = Path(__file__).parents[2] / "events"
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    """Changes a setting for one test."""
-
-    def change(name: str, value: str) -> None:
-        monkeypatch.setenv(name, value)
-        forget()
-
-    yield change
-    monkeypatch.undo()
-    forget()
 
 
 def with_token(event: dict[str, Any], token: str) -> dict[str, Any]:
