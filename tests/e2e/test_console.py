@@ -20,8 +20,8 @@ def page(http: httpx.Client, path: str = "/console") -> httpx.Response:
 
 
 def linked(answer: httpx.Response) -> list[str]:
-    """The paths of what the page names, as a browser resolves them."""
-    return [urljoin(answer.url.path, each) for each in re.findall(r'(?:href|src)="([^"]+)"', answer.text)]
+    """The URLs of what the page names, as a browser resolves them."""
+    return [urljoin(str(answer.url), each) for each in re.findall(r'(?:href|src)="([^"]+)"', answer.text)]
 
 
 def policy(answer: httpx.Response) -> dict[str, list[str]]:
