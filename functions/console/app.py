@@ -25,8 +25,10 @@ MEDIA_TYPES = {
 FOR_GOOD = "public, max-age=31536000, immutable"
 # The modules that the page imports one by one: named in it, they come all at once. Its pages come when they are shown.
 NEEDED_AT_ONCE = (
-    *(f"app/{name}.js" for name in ("app", "session", "api", "problem", "parts", "text")),
+    *(f"app/{name}.js" for name in ("app", "session", "api", "problem", "parts", "places", "text")),
     "vendor/preact.js",
+    "messages/en.js",
+    "messages/ko.js",
 )
 EVERYWHERE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 

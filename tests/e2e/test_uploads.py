@@ -90,6 +90,12 @@ def test_a_film_goes_to_s3_in_parts_and_is_a_video_that_plays(acme: Company, buc
     assert open_in_s3 == []
 
 
+def test_the_path_of_a_file_keeps_its_ending_whatever_script_its_name_is_in(acme: Company) -> None:
+    video = film_of(acme.admin, FILM, file_name="영화.webm")
+    assert video["name"] == "영화.webm"
+    assert video["file_path"].endswith("/film.webm")
+
+
 def test_a_video_of_own_means_has_nulls_where_an_upload_has_knowledge(acme: Company) -> None:
     seen = expect(acme.admin.get(f"/v1/videos/id/{acme.video()}"), 200)
     names = ("size", "duration", "width", "height", "content_type", "browser_playable", "detail")

@@ -178,6 +178,7 @@ def test_a_purge_beside_a_stream_and_a_log_in_leaves_nothing(runner: Runner, web
         ({"ACTION": "purge-user", "MEMBER": "1", "YES": "yes"}, "say YES=1"),
         ({"ACTION": "find-request"}, "which request?"),
         ({"ACTION": "find-request", "ID": 'x" or true'}, "no request id"),
+        ({"ACTION": "find-request", "MEMBER": "٣", "HOUR": "2026-11-25T09"}, "must be a number"),
         ({"ACTION": "find-request", "MEMBER": "1"}, "HOUR must be"),
         ({"ACTION": "find-request", "MEMBER": "1", "HOUR": "2026-11-25"}, "HOUR must be"),
         ({"ACTION": "find-request", "ID": "x", "DAYS": "many"}, "DAYS"),

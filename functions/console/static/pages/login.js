@@ -13,7 +13,7 @@ export function LogInForm({ email }) {
       error=${form.errorOf("email")} required />
     <${Field} label=${t("password")} name="password" type="password" autocomplete="current-password"
       error=${form.errorOf("password")} autofocus=${Boolean(email)} required />
-    <label class="check"><input type="checkbox" name="keep" /> ${t("keep")}</label>
+    <label class="check"><input type="checkbox" name="keep" defaultChecked=${session.keep} /> ${t("keep")}</label>
     <${Submit} busy=${form.busy}>${t("log-in")}<//>
   </form>`;
 }
