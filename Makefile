@@ -6,6 +6,10 @@ SHELL := /bin/bash
 export LC_ALL ?= C.UTF-8
 # The interpreter and the packages are those of .venv, whatever the caller's shell has set.
 unexport PYTHONHOME PYTHONPATH
+# Linux under Windows (WSL) sets NAME to the computer's; a film's name is one that make itself is told.
+ifneq ($(origin NAME),command line)
+unexport NAME
+endif
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -107,7 +111,7 @@ clean: $(RUN) ## Delete the local data (.local/), and stop what a killed runner 
 .PHONY: upload
 upload: $(RUN) ## Send a film: make upload FILE=film.mp4 [NAME=…] [STACK=vms-prod]; EMAIL and PASSWORD are exported or asked for
 	$(if $(filter command%,$(origin PASSWORD)),$(error A command line is no place for a PASSWORD: export it, or type it))
-	@exec $(PYTHON) -m ops upload "$$FILE" --name="$$NAME" --stack="$$STACK"
+	@exec $(PYTHON) -m ops upload --name="$$NAME" --stack="$$STACK" -- "$$FILE"
 
 ##@ Test
 
@@ -202,23 +206,23 @@ bench-stream: $(DEV) ## Measure the stream against the S3 server's own speed; TL
 
 .PHONY: deploy
 deploy: $(DEV) ## Check, build and deploy: make deploy CONFIG=dev [SET="LogLevel=WARNING …"]; docs/deploy.md explains it
-	@exec $(PYTHON) -m ops deploy '$(CONFIG)' --set='$(SET)'
+	@exec $(PYTHON) -m ops deploy "$$CONFIG" --set="$$SET"
 
 .PHONY: protect
 protect: $(DEV) ## Keep a stack and its database from being deleted: make protect CONFIG=prod
-	@exec $(PYTHON) -m ops protect '$(CONFIG)'
+	@exec $(PYTHON) -m ops protect "$$CONFIG"
 
 .PHONY: destroy
 destroy: $(DEV) ## Take a stack of size dev away whole, after asking: make destroy CONFIG=dev
-	@exec $(PYTHON) -m ops destroy '$(CONFIG)'
+	@exec $(PYTHON) -m ops destroy "$$CONFIG"
 
 .PHONY: migrate
 migrate: $(RUN) ## Bring a deployed stack's schema up to date: make migrate STACK=vms-prod
-	@exec $(PYTHON) -m ops migrate "$(STACK)"
+	@exec $(PYTHON) -m ops migrate "$$STACK"
 
 .PHONY: rotate-keys
 rotate-keys: $(RUN) ## Sign a deployed stack's tokens with a new key, in ten minutes: make rotate-keys STACK=vms-prod
-	@exec $(PYTHON) -m ops rotate-keys "$(STACK)"
+	@exec $(PYTHON) -m ops rotate-keys "$$STACK"
 
 .PHONY: operator
 operator: $(RUN) ## Plans, purges, exports, SQL, logs: make operator ACTION=show CORPORATION=7 [STACK=vms-prod]; docs/deploy.md

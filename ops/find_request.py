@@ -35,7 +35,7 @@ def find(said: Mapping[str, str], stack: str, local: Path, output: TextIO) -> No
         raise DeployedError("which request? ID=… of an error's instance, or MEMBER=… with HOUR=2026-11-25T09")
     if request is not None and not _ID.fullmatch(request):
         raise DeployedError(f"ID is no request id: {request!r}")
-    if user is not None and not user.isdigit():
+    if user is not None and not (user.isascii() and user.isdigit()):
         raise DeployedError(f"MEMBER must be a number, not {user!r}")
     lines = _of_stack(stack, request, user, start, end) if stack else _of_files(local, request, user, start, end)
     found = False

@@ -7,6 +7,7 @@ there if its MD5, which is its ETag in S3, is that of the file.
 import hashlib
 import os
 import threading
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -80,11 +81,14 @@ def _stat(file: Path) -> os.stat_result:
         raise SessionError(f"{file} is no file")
     if not found.st_size:
         raise SessionError(f"{file} is empty")
+    if not os.access(file, os.R_OK):
+        raise SessionError(f"{file} may not be read")
     return found
 
 
 def _standing(session: Session, file_name: str, size: int, name: str | None) -> dict[str, Any] | None:
     """The newest open upload of such a file, if there is one."""
+    file_name, name = _kept(file_name), name and _kept(name)
     cursor = ""
     while True:
         page = session.call("GET", f"/v1/uploads?limit=100{cursor}")
@@ -96,6 +100,11 @@ def _standing(session: Session, file_name: str, size: int, name: str | None) -> 
         if page["next_cursor"] is None:
             return None
         cursor = f"&cursor={page['next_cursor']}"
+
+
+def _kept(name: str) -> str:
+    """A name as the service keeps it. That of a file on a Mac may be in another form of Unicode."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def _announce(session: Session, file: Path, size: int, name: str | None) -> dict[str, Any]:
@@ -110,17 +119,29 @@ def _parts(announced: Mapping[str, Any]) -> list[Part]:
 
 
 def _missing(session: Session, upload_id: int, file: Path, parts: list[Part]) -> list[Part]:
-    """The parts that S3 does not have as they are in the file."""
+    """The parts that S3 does not have as they are in the file.
+
+    Raises `SessionError`: it was put together, and is another file; then the upload has ended.
+    """
     received = {each["number"]: each for each in session.call("GET", f"/v1/uploads/{upload_id}")["received"]}
+    etags = {number: each["etag"].strip('"') for number, each in received.items()}
+    whole = {etag for etag in etags.values() if "-" in etag}
 
     def there(part: Part) -> bool:
         found = received.get(part.number)
-        return found is not None and found["size"] == part.size and found["etag"].strip('"') == _md5(file, part)
+        return found is not None and found["size"] == part.size and etags[part.number] == _md5(file, part).hex()
 
-    return [part for part in parts if not there(part)]
+    if not whole:
+        return [part for part in parts if not there(part)]
+    # Completion was interrupted. Each part has the whole object's ETag, which is the MD5 of the parts' MD5s.
+    digests = b"".join(_md5(file, part) for part in parts)
+    if whole != {f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"}:
+        session.call("DELETE", f"/v1/uploads/{upload_id}")
+        raise SessionError(f"an upload of {file.name} had ended with other bytes, and is removed: run it again")
+    return []
 
 
-def _md5(file: Path, part: Part) -> str:
+def _md5(file: Path, part: Part) -> bytes:
     digest = hashlib.md5(usedforsecurity=False)
     with file.open("rb") as opened:
         opened.seek(part.start)
@@ -128,7 +149,7 @@ def _md5(file: Path, part: Part) -> str:
         while left and (block := opened.read(min(BLOCK, left))):
             digest.update(block)
             left -= len(block)
-    return digest.hexdigest()
+    return digest.digest()
 
 
 class _Body:

@@ -5,7 +5,7 @@ An event names its `action`. One that is not understood, and an action that is r
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -35,8 +35,8 @@ stream_settings()
 # Milliseconds before the time-out at which a purge answers how far it is: a statement takes up to 10 s.
 MARGIN = 20_000
 
-Id = Annotated[int, Field(ge=1, le=FIRST)]
-Limit = Annotated[int, Field(ge=1, le=100)]
+Id = Annotated[int, Field(strict=True, ge=1, le=FIRST)]
+Limit = Annotated[int, Field(strict=True, ge=1, le=100)]
 Cursor = Annotated[str | None, Field(max_length=1000)]
 
 
@@ -58,11 +58,18 @@ class Listing(Action):
         return Slice(self.limit, FIRST if self.cursor is None else read_cursor(self.cursor))
 
 
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
 class List(Listing):
     """Corporations whose name contains a text, deleted ones too."""
 
     action: Literal["list"]
-    name: str = Field(default="", max_length=100)
+    name: str = Field(default="", max_length=100, pattern=r"^[^\x00]*$")
 
 
 class Show(Action):
@@ -78,7 +85,7 @@ class SetPlan(Action):
     action: Literal["set-plan"]
     corporation: Id
     plan: Plan
-    until: Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))] | None = None
+    until: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
 
 
 class RevokeSessions(Action):
@@ -191,7 +198,10 @@ def understood(event: Mapping[str, Any]) -> Any:
     try:
         return EVENT.validate_python(event)
     except ValidationError as failure:
-        faults = [f"{'.'.join(map(str, each['loc'][1:])) or 'event'}: {each['msg']}" for each in failure.errors()]
+        faults = [
+            f"{'.'.join(map(str, each['loc'][1:])) or 'event'}: {each['msg'].removeprefix('Value error, ')}"
+            for each in failure.errors()
+        ]
         raise Refused("; ".join(faults)) from None
 
 

@@ -231,14 +231,14 @@ def put_poster(video: PathId) -> Poster:
     "it is the ETag without its quotes. Ask with `Accept: image/webp`, whichever type it has: API Gateway sends the "
     "bytes as bytes only if the first type that a client accepts is one of images or videos, and else in base64.",
 )
-def get_poster(video: PathId) -> Response[bytes | None]:
+def get_poster(video: PathId) -> Response[bytes]:
     sent = ",".join(api.header("If-None-Match"))
     known = ["*"] if sent.strip() == "*" else [tag.removeprefix("W/") for tag in ranges.tags(sent)]
     found = posters.get(api.caller, video, known)
     # A browser asks again each time, so that a user who logs in after another sees no more than its own.
     headers = {"ETag": f'"{found.etag}"', "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     if found.content is None:
-        return Response(304, found.content_type, headers=headers)
+        return Response(304, found.content_type, headers=headers, body=b"")
     return Response(200, found.content_type, found.content, headers | SHOWN_AS_AN_IMAGE_ALONE)
 
 

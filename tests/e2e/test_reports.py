@@ -137,7 +137,7 @@ def test_a_long_file_goes_on_at_its_link(acme: Company) -> None:
     first = acme.admin.get(f"/v1/reports/views?{query}")
     link = httpx.URL(first.links["next"]["url"])
     assert link.params["timezone"] == "Asia/Seoul"
-    second = acme.admin.get(link.raw_path.decode().removeprefix(acme.admin.http.base_url.path.rstrip("/")))
+    second = acme.admin.get(f"/v1{link.raw_path.decode().partition('/v1')[2]}")
     assert "next" not in second.links
     days = [row[0] for answer in (first, second) for row in table(answer)[1:]]
     assert len(table(first)) == 1001

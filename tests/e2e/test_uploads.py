@@ -90,6 +90,12 @@ def test_a_film_goes_to_s3_in_parts_and_is_a_video_that_plays(acme: Company, buc
     assert open_in_s3 == []
 
 
+def test_the_path_of_a_file_keeps_its_ending_whatever_script_its_name_is_in(acme: Company) -> None:
+    video = film_of(acme.admin, FILM, file_name="영화.webm")
+    assert video["name"] == "영화.webm"
+    assert video["file_path"].endswith("/film.webm")
+
+
 def test_a_video_of_own_means_has_nulls_where_an_upload_has_knowledge(acme: Company) -> None:
     seen = expect(acme.admin.get(f"/v1/videos/id/{acme.video()}"), 200)
     names = ("size", "duration", "width", "height", "content_type", "browser_playable", "detail")
@@ -168,8 +174,8 @@ def test_replacing_a_file_keeps_views_and_points_and_the_old_one_goes(acme: Comp
     replaced = expect(complete(acme.admin, upload), 201)
     assert (replaced["id"], replaced["name"], replaced["size"]) == (video["id"], "Kept", len(WHOLE))
     # A viewer in the middle of the old file notices.
-    headers = {"Range": "bytes=1000-", "If-Range": first.headers["ETag"]}
-    assert viewer.get(stream(video["id"]), headers=headers).status_code == 200
+    headers = {"Range": "bytes=1000-1999", "If-Match": first.headers["ETag"]}
+    assert viewer.get(stream(video["id"]), headers=headers).status_code == 412
     assert viewer.me()["point"] == 10
     objects, _ = in_s3(bucket, acme)
     assert object_key(acme.id, video["file_path"]) not in objects

@@ -318,3 +318,23 @@ def test_a_refused_request_leaves_one_log_line_with_its_id_caller_route_and_prob
         assert (keys["correlation_id"], keys["user_id"], keys["route"]) == (refusal["instance"], acme.guest.id, route)
     assert acme.guest.http.get("/v1/auth/me").status_code == 401
     assert logger.get_current_keys()["user_id"] is None
+
+
+@pytest.mark.parametrize("path", ["/v1/videos/id/{}", "/v1/videos/stream/{}"])
+def test_where_only_errors_are_logged_a_refused_request_still_leaves_a_line_with_all_of_that(
+    acme: Company, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    """The line of metrics, which has no level: `LogLevel=ERROR` hides the other one."""
+    capsys.readouterr()
+    refusal = problem(acme.guest.get(path.format(2**60)), 404, "not-found")
+    (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines() if text.startswith('{"_aws"')]
+    told = {name: line[name] for name in ("correlation_id", "user_id", "route", "status", "problem")}
+    assert told == {
+        "correlation_id": refusal["instance"],
+        "user_id": acme.guest.id,
+        "route": f"GET {path.format('{video_id}')}",
+        "status": 404,
+        "problem": "urn:vms:error:not-found",
+    }
+    acme.guest.me()
+    assert "problem" not in capsys.readouterr().out

@@ -71,6 +71,8 @@ def test_a_plan_that_cannot_be_is_refused_and_changes_nothing(http: httpx.Client
     assert "has no end" in refused("set-plan", corporation=company.id, plan="FREE", until="2040-01-01T00:00:00Z")
     assert "is past" in refused("set-plan", corporation=company.id, plan="PAID", until="2020-01-01T00:00:00Z")
     assert "timezone" in refused("set-plan", corporation=company.id, plan="PAID", until="2040-01-01T00:00:00")
+    for until in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        assert "out of range" in refused("set-plan", corporation=company.id, plan="PAID", until=until)
     assert "no corporation" in refused("set-plan", corporation=2**62, plan="PAID")
     assert expect(company.guest.get(f"/v1/corporations/id/{company.id}"), 200)["plan"] == "FREE"
     company.admin.call("DELETE", f"/v1/corporations/{company.id}")
@@ -115,7 +117,9 @@ def test_who_watched_a_video_is_paged_newest_first(acme: Company) -> None:
         ({"action": "show"}, "corporation"),
         ({"action": "show", "corporation": 0}, "corporation"),
         ({"action": "show", "corporation": 7, "surprise": "a secret"}, "surprise"),
+        ({"action": "show", "corporation": True}, "corporation"),
         ({"action": "list", "limit": 1000}, "limit"),
+        ({"action": "list", "name": "\0"}, "name"),
         ({"action": "purge-user", "user": 7}, "yes"),
         ({"action": "purge-user", "user": 7, "yes": False}, "yes"),
         ({"action": "purge-corporation", "corporation": 7}, "yes"),

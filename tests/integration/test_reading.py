@@ -164,7 +164,9 @@ def test_an_export_has_every_row_of_a_corporation_and_no_secret(
 
 def test_an_export_is_refused_for_what_there_is_not(stage: Stage) -> None:
     assert "no corporation" in operate("export", corporation=2**62)["refused"]
-    for cursor in ("", "nonsense", "[]", '["schema_migration", null]', '["user", 7]', '["user"]'):
+    keys: list[list[object]] = [["x"], [1, 2], [[1]], [True], [{}], ["\0"]]
+    odd = [json.dumps(["video", key]) for key in keys]
+    for cursor in ("", "nonsense", "[]", '["schema_migration", null]', '["user", 7]', '["user"]', *odd):
         assert "cursor" in operate("export", corporation=stage.company.id, cursor=cursor)["refused"]
 
 
@@ -203,10 +205,12 @@ def test_a_statement_is_answered_as_csv_in_postgresqls_words(stage: Stage) -> No
     assert rows("SHOW statement_timeout", seconds=7) == [["7s"]]
 
 
-def test_rows_beyond_what_a_lambda_may_answer_are_left_out_and_said_to_be(stage: Stage) -> None:
-    answer = operate("sql", statement="SELECT repeat('\"', 10000) AS text FROM generate_series(1, 100000)")
+@pytest.mark.parametrize("character", ["'\"'", "'가'", "chr(1)", "'x'"])
+def test_rows_beyond_what_a_lambda_may_answer_are_left_out_and_said_to_be(stage: Stage, character: str) -> None:
+    answer = operate("sql", statement=f"SELECT repeat({character}, 10000) AS text FROM generate_series(1, 100000)")
     assert answer["truncated"]
-    assert len(json.dumps(answer)) < 6_000_000
+    assert 4_000_000 < len(json.dumps(answer)) < 6_000_000
+    assert "a row has more" in refused(f"SELECT repeat({character}, 6000000)")
 
 
 @pytest.mark.parametrize(
@@ -236,6 +240,7 @@ def test_rows_beyond_what_a_lambda_may_answer_are_left_out_and_said_to_be(stage:
         "SELECT",
         "SELECT no such thing",
         "/* DELETE */ SELECT 1",
+        "SELECT 1 \0 FROM nothing",
     ],
 )
 def test_what_does_not_read_is_refused_and_changes_nothing(stage: Stage, statement: str) -> None:

@@ -2,11 +2,13 @@
 
 import io
 import json
+import re
 import shutil
 import socket
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,77 @@ def test_what_takes_too_many_reads_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(probe, "MAX_READS", 3)
     with pytest.raises(NotAVideo):
         read(b"\xa5\x17\x33" * 100_000)
+
+
+def test_a_film_of_more_fragments_than_reads_is_known_but_for_its_duration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = made(tmp_path, "fragmented.mp4")
+    monkeypatch.setattr(probe, "MAX_READS", 3)
+    assert read(body) == probe.Film("video/mp4", None, 480, 270, browser_playable=True, detail=None)
+
+
+def element(ident: str, body: bytes) -> bytes:
+    """An element of Matroska (RFC 8794), its size in four bytes."""
+    return bytes.fromhex(ident) + struct.pack(">I", 1 << 28 | len(body)) + body
+
+
+def matroska(width: int = 640, milliseconds: float = 2000.0, codec: bytes = b"V_VP8") -> bytes:
+    """A film of one track that says this of itself (RFC 9559)."""
+    pictures = element("E0", element("B0", width.to_bytes(8)) + element("BA", b"\x01\xe0"))
+    track = element("D7", b"\1") + element("73C5", b"\1") + element("83", b"\1") + element("86", codec) + pictures
+    about = element("2AD7B1", b"\x0f\x42\x40") + element("4489", struct.pack(">d", milliseconds))
+    frames = element("1F43B675", element("E7", b"\0") + element("A3", b"\x81\0\0\x80" + bytes(100)))
+    parts = element("1549A966", about) + element("1654AE6B", element("AE", track)) + frames
+    return element("1A45DFA3", element("4282", b"matroska")) + element("18538067", parts)
+
+
+@pytest.mark.parametrize(
+    ("body", "duration", "width", "detail"),
+    [
+        (matroska(), 2.0, 640, "Matroska"),
+        (matroska(width=65_536), 2.0, 65_536, "Matroska"),
+        (matroska(width=65_537), 2.0, None, "Matroska"),
+        (matroska(width=2**31), 2.0, None, "Matroska"),
+        (matroska(width=2**63), 2.0, None, "Matroska"),
+        (matroska(width=0), 2.0, None, "Matroska"),
+        (matroska(milliseconds=-2000.0), None, 640, "Matroska"),
+        (matroska(milliseconds=1e300), None, 640, "Matroska"),
+        (matroska(milliseconds=float("nan")), None, 640, "Matroska"),
+        (matroska(milliseconds=float("inf")), None, 640, "Matroska"),
+        (matroska(codec=b"V_ODD"), 2.0, 640, "V_ODD"),
+        (matroska(codec=b"V_\x01\x02"), 2.0, 640, "unknown codec"),
+        (matroska(codec=b"V_\xed\xa0\x80"), 2.0, 640, "unknown codec"),
+        (matroska(codec=b"V_\xe2\x80\xae"), 2.0, 640, "unknown codec"),
+        (matroska(codec=b"V_" + b"A" * 100_000), 2.0, 640, "unknown codec"),
+    ],
+)
+def test_what_a_film_says_of_itself_is_told_as_far_as_it_can_be(
+    body: bytes, duration: float | None, width: int | None, detail: str
+) -> None:
+    found = read(body)
+    assert (found.duration, found.width, found.detail) == (duration, width, detail)
+
+
+def test_an_index_that_unpacks_into_more_than_there_is_memory_is_refused() -> None:
+    """A compressed movie box (QuickTime File Format, "Compressed Movie Resources") of zeros."""
+
+    def box(kind: bytes, *parts: bytes) -> bytes:
+        body = b"".join(parts)
+        return struct.pack(">I4s", len(body) + 8, kind) + body
+
+    size = film_reader.MEMORY_BYTES
+    packed = box(b"cmvd", struct.pack(">I", size), zlib.compress(bytes(size), 1))
+    with pytest.raises(NotAVideo):
+        read(box(b"ftyp", b"qt  " + bytes(4)) + box(b"moov", box(b"cmov", box(b"dcom", b"zlib"), packed)))
+
+
+def test_the_reader_has_room_beside_its_function() -> None:
+    """150 MB is what the function takes itself; `Globals` of the template gives it its memory."""
+    template = (DATA.parents[1] / "template.yaml").read_text()
+    found = re.search(r"^    MemorySize: (\d+)", template, re.MULTILINE)
+    assert found is not None
+    assert int(found[1]) * 1024**2 >= film_reader.MEMORY_BYTES + 150 * 1024**2
 
 
 def test_a_failure_of_the_storage_is_no_verdict_about_the_film() -> None:

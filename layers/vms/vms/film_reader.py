@@ -3,7 +3,8 @@
 MediaInfo follows what a file refers to: a playlist's or a movie's files, also by URL. Parsing what strangers send may
 also go wrong in worse ways. So this process has no environment, and once the library is loaded it can open no file and
 no socket, and has bounds for its memory and its time. The bytes come from its parent: it writes `start length` to its
-standard output, and reads so many bytes from its standard input. Its first line is `READY`, its last one the report.
+standard output, and reads so many bytes from its standard input; where that ends, so does the file for MediaInfo. Its
+first line is `READY`, its last one the report.
 """
 
 import json
@@ -11,8 +12,9 @@ import os
 import resource
 import sys
 
-MEMORY_BYTES = 512 * 1024 * 1024
-CPU_SECONDS = 15
+# Beside the function in its 512 MB, and within the API's 29 seconds of its third of a core. A film takes 45 MB, 0.1 s.
+MEMORY_BYTES = 320 * 1024 * 1024
+CPU_SECONDS = 6
 READY = b"ready\n"
 
 
@@ -40,9 +42,9 @@ class Asked:
         while len(received) < wanted:
             piece = os.read(0, wanted - len(received))
             if not piece:
-                sys.exit(1)
+                break
             received += piece
-        self.position += wanted
+        self.position += len(received)
         return received
 
 

@@ -6,6 +6,7 @@ MediaInfo reads the file by seeking, wherever its index is. It runs as a process
 
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -17,11 +18,16 @@ from typing import Any, cast
 from vms import film_reader
 from vms.errors import NotAVideo
 
-# Bytes of a read. So many reads at most: a film's index takes a few, and what takes more is no film.
+# Bytes of a read. A film's index takes a few reads, and one without an index, in fragments, a read for each of them.
+# After so many, which S3 answers within the API's 29 seconds, the file seems to end: its duration stays unknown.
 BLOCK = 64 * 1024
-MAX_READS = 512
+MAX_READS = 1024
 # Blocks that are kept, because the same ones are asked for again.
 KEPT = 16
+
+# Bytes of MediaInfo's report: a film's has a few thousand.
+MOST_REPORT = 4 * 1024 * 1024
+type Track = Mapping[str, Any]
 
 # MediaInfo's name of a container → media type. A browser plays the first three.
 _CONTAINERS = {
@@ -45,6 +51,11 @@ _CODECS = {
     "Audio": {"AAC", "MPEG Audio", "Opus", "Vorbis", "FLAC"},
 }
 _FIRST = ("General", "Video")
+# What a file may say of itself: pixels of a side (AV1 and HEVC have no more), a duration in seconds (a year), and
+# characters of a codec's name. Beyond, it is unknown.
+MOST_PIXELS = 65_536
+MOST_SECONDS = 366 * 86_400
+MOST_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +77,21 @@ def probe(size: int, read: Callable[[int, int], bytes]) -> Film:
     """Read what the film of so many bytes is; `read(start, length)` gives its bytes.
 
     Raises:
-        NotAVideo: there is no video track in it, or reading it takes too much or goes wrong.
+        NotAVideo: there is no video track in it, or parsing it takes too much or goes wrong.
         Problem: those of `read`.
     """
-    tracks = _report(size, _Blocks(size, read)).get("track", [])
+    blocks = _Blocks(size, read)
+    tracks = _report(size, blocks).get("track", [])
     general, pictures = (next((track for track in tracks if track["@type"] == kind), None) for kind in _FIRST)
     if general is None or pictures is None or _container(general) not in _CONTAINERS:
         raise NotAVideo
     kind = _CONTAINERS[_container(general)]
     obstacle = _obstacle(kind, general, tracks)
-    seconds = _number(general.get("Duration")) or _number(pictures.get("Duration"))
-    width, height = (_number(pictures.get(side)) for side in ("Width", "Height"))
-    if round(_number(pictures.get("Rotation")) or 0) % 180 == 90:
+    seconds = _size(general, "Duration", MOST_SECONDS) or _size(pictures, "Duration", MOST_SECONDS)
+    if blocks.spent:
+        seconds = None
+    width, height = (_size(pictures, side, MOST_PIXELS) for side in ("Width", "Height"))
+    if round(_number(pictures, "Rotation") or 0) % 180 == 90:
         width, height = height, width
     return Film(
         content_type=kind,
@@ -93,17 +107,18 @@ class _Blocks:
     """A file's bytes by blocks, of which the last ones are kept."""
 
     def __init__(self, size: int, read: Callable[[int, int], bytes]) -> None:
-        self.size, self.reads = size, 0
+        self.size, self.reads, self.spent = size, 0, False
         self._read = read
         self._kept: OrderedDict[int, bytes] = OrderedDict()
 
     def get(self, start: int, length: int) -> bytes:
-        """So many bytes of one block. Raises `NotAVideo` after too many reads, and what reading raises."""
+        """So many bytes of one block; none once that would take too many reads. Raises what reading raises."""
         first = start // BLOCK * BLOCK
         if first not in self._kept:
+            if self.reads == MAX_READS:
+                self.spent = True
+                return b""
             self.reads += 1
-            if self.reads > MAX_READS:
-                raise NotAVideo
             self._kept[first] = self._read(first, min(BLOCK, self.size - first))
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
@@ -125,11 +140,15 @@ def _report(size: int, blocks: _Blocks) -> Any:
             lines = io.BufferedReader(cast("io.FileIO", reader.stdout))
             if lines.readline() != film_reader.READY:
                 raise RuntimeError("the process that reads films does not start")
-            for line in lines:
+            while line := lines.readline(MOST_REPORT):
                 if line.startswith(b"{"):
                     return json.loads(line).get("media") or {}
                 start, length = map(int, line.split())
-                cast("io.FileIO", reader.stdin).write(blocks.get(start, length))
+                asked = cast("io.FileIO", reader.stdin)
+                if piece := blocks.get(start, length):
+                    asked.write(piece)
+                else:
+                    asked.close()
         except (BrokenPipeError, ValueError):
             raise NotAVideo from None
         finally:
@@ -137,25 +156,42 @@ def _report(size: int, blocks: _Blocks) -> Any:
     raise NotAVideo
 
 
-def _number(text: str | None) -> float | None:
+def _text(track: Track, field: str) -> str | None:
+    """What a field says; None where it says nothing that can be shown. The file's own text may be anything.
+
+    MediaInfo gives text with control characters as an object with its base64.
+    """
+    said = track.get(field)
+    return said if isinstance(said, str) and said.isprintable() and len(said) <= MOST_CHARACTERS else None
+
+
+def _number(track: Track, field: str) -> float | None:
     try:
-        return float(text or "")
+        number = float(_text(track, field) or "")
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
-def _container(general: Mapping[str, str]) -> str:
-    return "QuickTime" if general.get("Format_Profile") == "QuickTime" else general.get("Format", "unknown container")
+def _size(track: Track, field: str, most: float) -> float | None:
+    """A number above 0 and up to `most`."""
+    number = _number(track, field)
+    return number if number is not None and 0 < number <= most else None
 
 
-def _obstacle(kind: str, general: Mapping[str, str], tracks: Sequence[Mapping[str, str]]) -> str | None:
+def _container(general: Track) -> str:
+    profile, container = _text(general, "Format_Profile"), _text(general, "Format")
+    return "QuickTime" if profile == "QuickTime" else container or "unknown container"
+
+
+def _obstacle(kind: str, general: Track, tracks: Sequence[Track]) -> str | None:
     """What browsers lack for it; None if they play it."""
     for track in tracks:
-        codec = track.get("Format", "unknown codec")
+        codec = _text(track, "Format") or "unknown codec"
         if codec not in _CODECS.get(track["@type"], {codec}):
             return codec
         if track["@type"] == "Video" and codec == "AVC":
-            depth, colours = track.get("BitDepth", "8"), track.get("ChromaSubsampling", "4:2:0")
+            depth, colours = _text(track, "BitDepth") or "8", _text(track, "ChromaSubsampling") or "4:2:0"
             if (depth, colours) != ("8", "4:2:0"):
                 return f"AVC {depth} bit {colours}"
     return None if kind in _PLAYED else _container(general)

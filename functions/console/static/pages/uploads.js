@@ -1,7 +1,8 @@
 // The uploads of this tab, which go on while other pages are shown. Uppy sends the parts; the API signs, lists and
 // completes them. What was begun is remembered by the file's fingerprint, so that it goes on after a reload.
-import { api, newKey, wait } from "../api.js";
-import { Problem, ROOT } from "../problem.js";
+import { api, newKey, wait } from "../app/api.js";
+import { Problem, ROOT } from "../app/problem.js";
+import { onSession, session } from "../app/session.js";
 import { makePoster } from "./poster.js";
 
 /**
@@ -14,7 +15,7 @@ import { makePoster } from "./poster.js";
  * @property {unknown} [problem]
  * @property {string} [id] the upload's
  * @property {string} [uppyId]
- * @property {import("../api.js").Video} [video]
+ * @property {import("../app/api.js").Video} [video]
  * @property {Set<number>} [received]
  * @property {AbortController} gone
  */
@@ -54,6 +55,19 @@ function update(item, change) {
   for (const listener of listeners) listener();
 }
 
+/** Whose uploads these are. They end here when their owner logs out, and go on when the file is chosen again. */
+let owner = session.user?.id;
+onSession(() => {
+  if (session.user?.id === owner) return;
+  owner = session.user?.id;
+  for (const item of items) {
+    item.gone.abort(new DOMException("logged out", "AbortError"));
+    if (item.uppyId) uppy.removeFile(item.uppyId);
+  }
+  items = [];
+  for (const listener of listeners) listener();
+});
+
 addEventListener("beforeunload", (event) => busy() && event.preventDefault());
 
 // ---- What was begun, over a reload -------------------------------------------------------------------------------
@@ -85,7 +99,8 @@ function remember(print, id) {
 async function start() {
   if (uppy) return uppy;
   const { AwsS3, Uppy } = await import("../vendor/uppy.js");
-  const made = new Uppy({ autoProceed: true, allowMultipleUploadBatches: true });
+  const nothing = () => undefined; // what goes wrong is said on the page
+  const made = new Uppy({ autoProceed: true, allowMultipleUploadBatches: true, logger: { debug: nothing, warn: nothing, error: nothing } });
   made.use(AwsS3, {
     shouldUseMultipart: true,
     limit: AT_THE_SAME_TIME,
@@ -93,7 +108,11 @@ async function start() {
     getChunkSize: (/** @type {File} */ file) => /** @type {number} */ (partSizes.get(file)),
     createMultipartUpload: (/** @type {any} */ file) => ({ uploadId: file.meta.uploadId, key: file.meta.uploadId }),
     listParts: async (/** @type {any} */ file) => listed(file.meta.uploadId),
-    signPart: (/** @type {any} */ file, /** @type {any} */ { partNumber, signal }) => sign(file, partNumber, signal),
+    signPart: (/** @type {any} */ file, /** @type {any} */ { partNumber, signal }) =>
+      sign(file, partNumber, signal).catch((problem) => {
+        if (problem instanceof Problem) void failed(itemOf(file), problem); // at once: Uppy would try for a minute
+        throw problem;
+      }),
     abortMultipartUpload: async () => undefined, // `discard` asks for it
     completeMultipartUpload: (/** @type {any} */ file) => complete(file),
   });
@@ -101,7 +120,10 @@ async function start() {
     const item = itemOf(file);
     if (item) measure(item, bytesUploaded);
   });
-  made.on("upload-error", (/** @type {any} */ file, /** @type {any} */ failure) => void failed(itemOf(file), failure));
+  made.on("upload-error", (/** @type {any} */ file, /** @type {any} */ failure) => {
+    const item = itemOf(file);
+    if (item?.uppyId === file.id) void failed(item, failure);
+  });
   uppy = made;
   return made;
 }
@@ -181,7 +203,10 @@ async function failed(item, failure) {
   if (!item || item.state === "done") return;
   const problem = failure instanceof Problem ? failure : failure?.cause instanceof Problem ? failure.cause : null;
   if (problem?.kind === "upload-ended" || problem?.status === 404) remember(fingerprint(item.file));
-  update(item, { state: "failed", rate: 0, problem: problem ?? new Problem(0, { type: "urn:vms:error:upload" }) });
+  const { uppyId } = item;
+  update(item, { state: "failed", rate: 0, problem: problem ?? new Problem(0, { type: "urn:vms:error:upload" }), uppyId: undefined });
+  // Else Uppy would send it again with the next file, before that one. Afterwards, when it has told everybody.
+  setTimeout(() => uppyId && uppy.getFile(uppyId) && uppy.removeFile(uppyId));
 }
 
 // ---- What the page does ------------------------------------------------------------------------------------------
@@ -199,9 +224,11 @@ export function add(files) {
 /** @param {Item} item */
 async function send(item) {
   const { file } = item;
+  const name = file.name.replace(/(?![\u200c\u200d])\p{C}/gu, ""); // without what cannot be seen, which no name may have
   try {
-    const upload = (await standing(item)) ?? (await patiently(item, () =>
-      api.createUpload({ file_name: file.name, size: file.size, name: file.name.replace(/\.[^.]+$/, "") || file.name }, item.key)));
+    const before = await standing(item);
+    const upload = before ?? (await patiently(item, () =>
+      api.createUpload({ file_name: name, size: file.size, name: name.replace(/\.[^.]+$/, "") || name }, item.key)));
     remember(fingerprint(file), String(upload.id));
     if (item.gone.signal.aborted) return;
     update(item, { id: String(upload.id), state: "sending" });
@@ -211,6 +238,8 @@ async function send(item) {
       name: `${item.key}/${file.name}`, type: file.type, data: file,
       meta: { item: item.key, uploadId: String(upload.id), partCount: upload.part_count },
     });
+    // Uppy begins some ms later. With this it asks which parts are there, and sends the others alone.
+    if (before) made.setFileState(id, { s3Multipart: { key: String(upload.id), uploadId: String(upload.id) } });
     update(item, { uppyId: id });
   } catch (problem) {
     if (!item.gone.signal.aborted) await failed(item, problem);
@@ -240,8 +269,6 @@ export function pauseOrResume(item) {
 /** @param {Item} item */
 export function retry(item) {
   update(item, { state: "preparing", problem: undefined });
-  if (item.uppyId) uppy.removeFile(item.uppyId);
-  item.uppyId = undefined;
   void send(item);
 }
 

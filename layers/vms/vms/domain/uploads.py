@@ -8,6 +8,7 @@ import re
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from posixpath import splitext
 from typing import Literal, LiteralString
 
 from vms import database, multipart
@@ -142,8 +143,9 @@ def begin(
 
 def _safe(file_name: str) -> str:
     """A name that needs no escape in a key, with the file's ending."""
-    base = re.split(r"[/\\]", file_name)[-1]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", base)[-100:].strip("-.") or "film"
+    stem, ending = splitext(re.split(r"[/\\]", file_name)[-1])
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem)[-80:].strip("-.") or "film"
+    return name + re.sub(r"[^A-Za-z0-9.]+", "", ending)[:20].rstrip(".")
 
 
 def _insert(caller: Caller, given: Parameters, *, replaces: bool) -> Upload:

@@ -7,6 +7,7 @@ from typing import Any
 from psycopg.sql import SQL, Identifier, Literal
 
 from vms import database
+from vms.database import DatabaseFailed
 from vms.operator import catalog
 from vms.operator.catalog import Catalog
 from vms.operator.errors import Refused
@@ -43,7 +44,12 @@ def page(corporation_id: int, cursor: str | None) -> Exported:
     size = 0
     while True:
         most = WIDE_ROWS if table in schema.wide else ROWS
-        rows = _rows(schema, table, corporation_id, after, most)
+        try:
+            rows = _rows(schema, table, corporation_id, after, most)
+        except DatabaseFailed:
+            if lines or cursor is None:
+                raise
+            raise Refused("the cursor is not of this export") from None
         for row in rows:
             line = {"table": table, "row": row["row"]}
             size += len(json.dumps(line)) + 2

@@ -5,7 +5,7 @@
 // are the safe ones and those that carry an Idempotency-Key.
 import { toast } from "./parts.js";
 import { Problem, ROOT, send } from "./problem.js";
-import { access, renewOrAsk } from "./session.js";
+import { access, refreshUser, renewOrAsk } from "./session.js";
 import { t } from "./text.js";
 
 /** @typedef {import("openapi").components["schemas"]} Schemas */
@@ -36,7 +36,7 @@ export function wait(seconds, signal) {
 export async function call(method, path, options = {}) {
   const { key, quiet, anonymous, repeatable = method === "GET" || key !== undefined, ...rest } = options;
   for (let tries = 1; ; tries += 1) {
-    const token = anonymous ? null : await access();
+    const token = anonymous ? null : await access(options.keepalive ? 0 : undefined); // who leaves has no time to renew
     const headers = { ...rest.headers };
     if (token) headers.Authorization = `Bearer ${token}`;
     if (key) headers["Idempotency-Key"] = `"${key}"`;
@@ -45,9 +45,10 @@ export async function call(method, path, options = {}) {
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
       if (problem.status === 401 && !anonymous && tries < TRIES && (await renewOrAsk(token))) continue;
+      if (problem.kind === "forbidden") void refreshUser().catch(() => undefined); // of another role since
       const seconds = problem.retryAfter ?? tries;
       if (!repeatable || !PASSES.has(problem.status) || tries >= TRIES || seconds > LONGEST_WAIT) throw problem;
-      if (!quiet) toast(t("again", { n: seconds }));
+      if (!quiet) toast(t(problem.status ? "again" : "again.unreachable", { n: seconds }));
       await wait(seconds, options.signal);
     }
   }
