@@ -193,6 +193,24 @@ def test_a_first_part_that_is_signed_by_a_killed_process_leaves_no_upload_behind
     assert in_s3(bucket, company) == ([], [])
 
 
+def test_of_first_parts_that_are_signed_at_once_one_begins_the_upload_in_s3(
+    company: Company, bucket: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload, begun = begin(company.admin, len(FILM)), multipart.begin
+
+    def begin_second(key: str) -> str:
+        monkeypatch.setattr(multipart, "begin", begun)
+        send(company.admin, upload, FILM)
+        return begun(key)
+
+    monkeypatch.setattr(multipart, "begin", begin_second)
+    urls(company.admin, upload, [1])
+    assert len(in_s3(bucket, company)[1]) == 1
+    expect(complete(company.admin, upload), 201)
+    objects, uploads = in_s3(bucket, company)
+    assert (len(objects), uploads) == (1, [])
+
+
 def path_of(own: Connection, upload: dict[str, Any]) -> str:
     row = own.execute("SELECT file_path FROM upload WHERE seq = %s", (upload["id"],)).fetchone()
     assert row is not None
