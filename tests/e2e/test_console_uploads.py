@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.e2e.chromium import Opens, log_in, needs_browser, visit
 from tests.e2e.clients import PASSWORD, Company, found_company
@@ -53,7 +53,16 @@ def test_an_upload_goes_on_after_a_reload_with_the_parts_that_are_missing(
     expect(page.get_by_text("it goes on where it stopped")).to_be_visible()
     sent: list[str] = []
     page.on("request", lambda request: sent.extend(re.findall("partNumber=([0-9]+)", request.url)))
+    held: list[Route] = []
+    page.route(re.compile("partNumber="), held.append)
     choose(page, film)
+    while len(held) < 2:
+        page.wait_for_timeout(50)
+    visit(page, "Plan")
+    for route in held:
+        route.continue_()
+    expect(page.get_by_role("status").filter(has_text="film.mp4: In the library")).to_be_visible()
+    visit(page, "Upload")
     expect(row).to_contain_text("In the library")
     assert sorted(sent) == ["2", "3"]
 
