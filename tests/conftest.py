@@ -53,8 +53,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "transports(*names): the ways to the functions that a test takes")
     config.addinivalue_line("markers", "deep: takes longer than 20 s; run by `make test-deep` alone")
-    if config.getoption("--api-url") == "":
+    url = config.getoption("--api-url")
+    if url == "":
         raise pytest.UsageError("which service? make test-remote API_URL=https://…")
+    if url:
+        try:
+            httpx.get(f"{url}/health", timeout=60, trust_env=False)
+        except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as failure:
+            raise pytest.UsageError(f"nothing answers at API_URL={url}: {failure}") from None
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -306,7 +306,7 @@ def test_what_cannot_be_uploaded_is_told_in_a_line(
 
 
 def test_a_file_whose_name_begins_like_an_option_is_a_file() -> None:
-    command = ["make", "--silent", "--old-file=.venv/.run", f"PYTHON={sys.executable}", "upload", "FILE=-none.mp4"]
+    command = ["make", "--silent", "--old-file=.venv/.run", f"PYTHON='{sys.executable}'", "upload", "FILE=-none.mp4"]
     done = subprocess.run(command, cwd=ROOT, env=of_child(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: -none.mp4 is no file")
 

@@ -538,7 +538,7 @@ def test_make_hands_on_what_it_is_given_and_the_shell_runs_nothing_of_it(
     mark = tmp_path / "mark"
     words = [f"{name}={value.format(mark=mark)}".replace("$", "$$") for name, value in given.items()]
     done = subprocess.run(
-        ["make", "--silent", "--old-file=.venv/.dev", "deploy", f"PYTHON={sys.executable}", *words],
+        ["make", "--silent", "--old-file=.venv/.dev", "deploy", f"PYTHON='{sys.executable}'", *words],
         cwd=ROOT,
         env=of_child(HOME=str(tmp_path), AWS_EC2_METADATA_DISABLED="true"),
         capture_output=True,

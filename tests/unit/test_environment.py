@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -62,3 +63,20 @@ def test_an_environment_that_was_moved_or_copied_is_made_anew(tmp_path: Path, mo
     (here / "Makefile").write_text((FOLDER.parent / "Makefile").read_text("utf-8"), encoding="utf-8")
     subprocess.run(["make", "help"], cwd=here, env=of_child(), capture_output=True, check=True)
     assert (here / ".venv" / "pyvenv.cfg").exists() != moved
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [("", "which service? make test-remote API_URL="), ("http://127.0.0.1:1", "nothing answers at"), ("x", "x: ")],
+)
+def test_the_tests_of_a_service_elsewhere_say_that_none_is_there(url: str, told: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/e2e", f"--api-url={url}", "-p", "no:cacheprovider"],
+        cwd=FOLDER.parent,
+        env=of_child(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert told in done.stderr
