@@ -69,7 +69,7 @@ def test_a_password_is_measured_in_bytes_and_says_so(opens: Opens, acme: Company
 
 def test_a_link_leads_to_its_page_after_the_log_in_and_no_address_to_an_empty_one(opens: Opens, acme: Company) -> None:
     page = opens().new_page()
-    log_in_at(page, "/console#/plan", acme.guest)
+    log_in_at(page, "console#/plan", acme.guest)
     expect(page.get_by_role("heading", name="Plan", exact=True)).to_be_visible()
     expect(page).to_have_title("Plan · Video console")
     page.get_by_role("button", name="한국어").click()
