@@ -16,6 +16,10 @@ PYTHON := $(VENV)/bin/python
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 EMULATOR := .venv-emulator
+# An environment has its directory's path within: in a copy, or once it was moved, it would run code elsewhere or none.
+ifneq ($(shell grep -sLxF "$$(pwd -P)/layers/vms" $(VENV)/lib/python3*/site-packages/_video_management_server.pth),)
+$(shell rm $(VENV)/pyvenv.cfg)
+endif
 FUNCTION ?= plan_expiry
 EVENT ?= events/$(FUNCTION).json
 

@@ -68,11 +68,7 @@ def run(given: Mapping[str, str], output: TextIO, ask: Callable[[str], str] | No
     if action.startswith("purge-"):
         _purge(event, invoke, output, _agreed(said, event, stack, invoke, ask))
     elif "FILE" in said:
-        try:
-            with Path(said["FILE"]).open("w", encoding="utf-8") as file:
-                _write(event, invoke, file)
-        except OSError as failure:
-            raise DeployedError(f"{said['FILE']}: {failure.strerror}") from None
+        _write_file(event, invoke, said["FILE"])
         output.write(f"written to {said['FILE']}\n")
     else:
         _write(event, invoke, output)
@@ -152,6 +148,19 @@ def _write(event: dict[str, Any], invoke: Invoke, output: TextIO) -> None:
         if not answer.get("next_cursor"):
             return
         event = {**event, "cursor": answer["next_cursor"]}
+
+
+def _write_file(event: dict[str, Any], invoke: Invoke, name: str) -> None:
+    """Write an answer to a file, which has its name when it is complete. Raises `DeployedError`."""
+    path = Path(name)
+    part = path if path.exists() and not path.is_file() else path.with_name(path.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            _write(event, invoke, file)
+        if part != path:
+            part.replace(path)
+    except OSError as failure:
+        raise DeployedError(f"{name}: {failure.strerror}") from None
 
 
 def _table(items: Sequence[Mapping[str, Any]], *, head: bool) -> str:

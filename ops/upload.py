@@ -26,6 +26,8 @@ BLOCK = 128 * 1024
 # To connect or to send a block, which a slow line may take long for; and for S3 to answer after the last byte.
 _TIMEOUT = urllib3.Timeout(connect=20.0, read=60.0)
 
+_CHANGED = "{} has changed while it was sent: run it again, and only what differs is sent"
+
 type Show = Callable[[int], None]
 
 
@@ -60,7 +62,7 @@ def upload(session: Session, file: Path, name: str | None, begin: Callable[[int,
         Sender(session, announced["id"], file, show).send(missing)
         after = _stat(file)
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise SessionError(f"{file} has changed while it was sent: run it again, and only what differs is sent")
+            raise SessionError(_CHANGED.format(file))
         try:
             video: dict[str, Any] = session.call("POST", f"/v1/uploads/{announced['id']}/complete")
         except RefusedError as refusal:
@@ -153,7 +155,10 @@ def _md5(file: Path, part: Part) -> bytes:
 
 
 class _Body:
-    """The bytes of a part, block by block, each of which is shown. Raises `StoppedError` once `stop` is set."""
+    """The bytes of a part, block by block, each of which is shown.
+
+    Raises `StoppedError` once `stop` is set, and `SessionError` where the file ends too early: S3 would wait for more.
+    """
 
     def __init__(self, file: Path, part: Part, show: Show, stop: threading.Event) -> None:
         self._file, self._part, self._show, self._stop = file, part, show, stop
@@ -170,6 +175,8 @@ class _Body:
                 left -= len(block)
                 self.shown += len(block)
                 self._show(len(block))
+        if left:
+            raise SessionError(_CHANGED.format(self._file))
 
 
 class Sender:

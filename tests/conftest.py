@@ -12,7 +12,7 @@ The mark `transports` says another choice, by these names.
 # ruff: noqa: E402 - what follows reads the environment when it is imported
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -109,6 +109,19 @@ def environment(services: Services) -> Iterator[dict[str, str]]:
         yield values
         database.close()
         objects.close()
+    forget()
+
+
+@pytest.fixture
+def setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Changes a setting for one test."""
+
+    def change(name: str, value: str) -> None:
+        monkeypatch.setenv(name, value)
+        forget()
+
+    yield change
+    monkeypatch.undo()
     forget()
 
 

@@ -13,6 +13,7 @@ from vms.schemas import PathText
 from vms.settings import settings, stream_settings
 
 api = Api()
+stream_settings()  # a missing setting stops the function here
 
 STATIC = Path(__file__).with_name("static")
 MEDIA_TYPES = {

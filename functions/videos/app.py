@@ -29,8 +29,10 @@ from vms.schemas import (
     VideoName,
     part,
 )
+from vms.settings import quota
 
 api = Api()
+quota()  # a broken setting stops the function here
 
 
 def _seconds(value: object) -> object:

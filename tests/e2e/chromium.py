@@ -22,7 +22,7 @@ ARGUMENTS = [
 PATIENCE = 60_000  # ms
 # What Chromium itself writes of an answer that is no success: the page shows it in words.
 NOT_OURS = re.compile(
-    r"Failed to load resource: (the server responded with a status of (401|403|404|409|422|503)|net::ERR_INTERNET)"
+    r"Failed to load resource: (the server responded with a status of (401|403|404|409|422|429|503)|net::ERR_INTERNET)"
 )
 type Opens = Callable[..., BrowserContext]
 

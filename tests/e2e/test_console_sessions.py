@@ -104,7 +104,14 @@ def test_a_busy_service_is_asked_again_when_it_says_so(opens: Opens, acme: Compa
     company, email = found_company(acme.admin.http), f"{unique('new')}@example.com"
     context = opens()
     page = context.new_page()
+    company.video(name="Before")
     log_in(page, company.admin, keep=True)
+    told = again_once(page, "**/v1/videos/*", 429)
+    page.get_by_role("button", name="Rename Before").click()
+    page.get_by_role("dialog").get_by_label("Name").fill("After")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="After")).to_be_visible()
+    assert len(told) == 2
     visit(page, "Members")
     told = again_once(page, "**/v1/users", 503)
     page.get_by_role("button", name="Add a member").click()

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.e2e.chromium import Opens, log_in, needs_browser, visit
 from tests.e2e.clients import PASSWORD, Company, found_company
@@ -51,11 +51,22 @@ def test_an_upload_goes_on_after_a_reload_with_the_parts_that_are_missing(
     page.reload()
     page.unroute_all()
     expect(page.get_by_text("it goes on where it stopped")).to_be_visible()
-    sent: list[str] = []
-    page.on("request", lambda request: sent.extend(re.findall("partNumber=([0-9]+)", request.url)))
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(re.compile("partNumber="), hold)
     choose(page, film)
+    while len(held) < 2:
+        page.wait_for_timeout(50)
+    visit(page, "Plan")
+    for route in held:
+        route.continue_()
+    expect(page.get_by_role("status").filter(has_text="film.mp4: In the library")).to_be_visible()
+    visit(page, "Upload")
     expect(row).to_contain_text("In the library")
-    assert sorted(sent) == ["2", "3"]
+    assert sorted(re.findall("partNumber=([0-9]+)", " ".join(route.request.url for route in held))) == ["2", "3"]
 
 
 def test_uploads_say_at_their_place_what_is_wrong_and_end_with_their_owners_session(

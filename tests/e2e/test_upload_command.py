@@ -188,6 +188,19 @@ def test_a_file_that_changes_meanwhile_is_not_made_a_video(session: Session, com
     assert_stored(company.admin, upload(session, film, None, Seen().begin), film)
 
 
+def test_a_file_that_becomes_shorter_meanwhile_is_told_at_once(session: Session, film: Path) -> None:
+    stopped = threading.Event()
+
+    def cut() -> None:
+        if not stopped.is_set():
+            stopped.set()
+            os.truncate(film, MIB)
+
+    with pytest.raises(SessionError, match="has changed while it was sent"):
+        upload(session, film, None, Seen(2 * MIB, cut).begin)
+    assert session.call("GET", "/v1/videos")["items"] == []
+
+
 class Faulty(Session):
     """A session whose first URL for each part is changed by `spoil`; `asked` has what was asked for."""
 

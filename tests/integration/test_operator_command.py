@@ -193,6 +193,16 @@ def test_what_is_wrong_is_said_in_one_line(runner: Runner, variables: dict[str, 
     assert line.count("\n") == 1
 
 
+def test_a_file_of_before_stays_when_an_export_fails(runner: Runner, web: httpx.Client, tmp_path: Path) -> None:
+    company, file = found_company(web, "FREE"), tmp_path / "export.jsonl"
+    file.write_text("of before", "utf-8")
+    assert "no corporation" in error(runner, ACTION="export", CORPORATION=str(2**62), FILE=str(file))
+    assert file.read_text("utf-8") == "of before"
+    said(runner, ACTION="export", CORPORATION=str(company.id), FILE=str(file))
+    assert json.loads(file.read_text("utf-8").splitlines()[0])["table"] == "corporation"
+    assert said(runner, ACTION="sql", SQL="SELECT 1", FILE="/dev/null") == "written to /dev/null\n"
+
+
 class Lambda(BaseHTTPRequestHandler):
     """Lambda's Invoke API, with `answer` for its functions."""
 

@@ -214,6 +214,29 @@ def test_a_roll_up_at_the_same_time_leaves_it_to_the_other(stage: Stage, history
     assert rollup.roll_up() == 0
 
 
+def test_a_roll_up_looks_up_each_subject_once_and_not_each_quarter_of_an_hour(stage: Stage) -> None:
+    made = History(stage, found_company(stage.http), 60, 20)
+    rollup.roll_up()
+    with stage.own.transaction(force_rollback=True):
+        stage.own.execute(
+            """INSERT INTO video_view_log (user_id, video_id, created_at)
+            SELECT m, v, timestamptz '2026-01-01Z' + (row_number() OVER (ORDER BY m, v)) * interval '15 minutes'
+            FROM unnest(%s::bigint[]) m, unnest(%s::bigint[]) v""",
+            (made.members, made.videos),
+        )
+        text = f"EXPLAIN (ANALYZE, FORMAT JSON) {rollup._ROLL_UP}"
+        row = stage.own.execute(text, {"most": rollup.BATCH}).fetchone()
+    assert row is not None
+    # Look-ups within a statement pass all that it has stored so far: one for each row would take the rows' square.
+    assert 0 < max(loops_of(row[0][0]["Plan"], "activity_total")) <= len(made.members) + len(made.videos) + 3
+
+
+def loops_of(plan: dict[str, Any], table: str) -> list[float]:
+    """How often each scan of this table ran."""
+    own = [float(plan["Actual Loops"])] if plan.get("Relation Name") == table and "Scan" in plan["Node Type"] else []
+    return own + [loops for step in plan.get("Plans", []) for loops in loops_of(step, table)]
+
+
 def test_a_roll_up_ends_after_its_time_and_the_next_goes_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     company = found_company(stage.http)
     rollup.roll_up()

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -19,7 +20,7 @@ from tests.e2e.senders import MIB, begin, complete, film_of, padded, send, sent,
 from tests.e2e.test_uploads import in_s3
 from tests.in_process import context, event, load
 from tests.integration.test_races import once_blocked
-from tests.service import Services, forget
+from tests.service import Services
 from vms import database, multipart
 from vms.auth import Caller, Who
 from vms.paths import object_key
@@ -58,17 +59,6 @@ def other(services: Services) -> Iterator[Connection]:
     with psycopg.connect(services.database.url) as connection:
         yield connection
         connection.rollback()
-
-
-@pytest.fixture
-def setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    def change(name: str, value: str) -> None:
-        monkeypatch.setenv(name, value)
-        forget()
-
-    yield change
-    monkeypatch.undo()
-    forget()
 
 
 def run_job() -> dict[str, int]:
@@ -192,6 +182,24 @@ def test_a_first_part_that_is_signed_by_a_killed_process_leaves_no_upload_behind
     assert in_s3(bucket, company) == ([], [])
 
 
+def test_of_first_parts_that_are_signed_at_once_one_begins_the_upload_in_s3(
+    company: Company, bucket: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload, begun = begin(company.admin, len(FILM)), multipart.begin
+
+    def begin_second(key: str) -> str:
+        monkeypatch.setattr(multipart, "begin", begun)
+        send(company.admin, upload, FILM)
+        return begun(key)
+
+    monkeypatch.setattr(multipart, "begin", begin_second)
+    urls(company.admin, upload, [1])
+    assert len(in_s3(bucket, company)[1]) == 1
+    expect(complete(company.admin, upload), 201)
+    objects, uploads = in_s3(bucket, company)
+    assert (len(objects), uploads) == (1, [])
+
+
 def path_of(own: Connection, upload: dict[str, Any]) -> str:
     row = own.execute("SELECT file_path FROM upload WHERE seq = %s", (upload["id"],)).fetchone()
     assert row is not None
@@ -265,6 +273,23 @@ def test_a_completion_that_meets_an_abort_makes_no_video_and_leaves_no_object(
     problem(complete(company.admin, upload), 409, "upload-ended")
     assert in_s3(bucket, company) == ([], [])
     assert own.execute("SELECT count(*) FROM video WHERE corporation_id = %s", (company.id,)).fetchone() == (0,)
+
+
+def test_a_part_that_s3_has_no_more_as_it_was_listed_makes_no_video_until_the_next_completion(
+    company: Company, bucket: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload, put_together = sent(company.admin, FILM), multipart.complete
+
+    def listed_before(key: str, s3_id: str, listed: list[multipart.Part]) -> None:
+        put_together(key, s3_id, [replace(part, etag=f'"{"0" * 32}"') for part in listed])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(multipart, "complete", listed_before)
+        refusal = problem(complete(company.admin, upload), 409, "upload-incomplete")
+    assert "send them again" in refusal["detail"]
+    expect(complete(company.admin, upload), 201)
+    objects, uploads = in_s3(bucket, company)
+    assert (len(objects), uploads) == (1, [])
 
 
 def test_two_replacements_of_one_video_leave_the_last_file_alone(
@@ -422,7 +447,7 @@ def test_a_search_goes_with_pages_and_with_the_deleted(company: Company) -> None
     assert seen == ids[:0:-1]
     deleted = expect(company.admin.get("/v1/videos", params={"q": "lesson", "deleted": "true"}), 200)["items"]
     assert [each["id"] for each in deleted] == ids[:1]
-    for wrong in ("", " ", "a\u0000b", "x" * 256):
+    for wrong in ("", " ", "a\u0000b", "x" * 256, "\u202e \u200d"):
         problem(company.admin.get("/v1/videos", params={"q": wrong}), 422, "invalid")
     company.admin.call("PUT", f"/v1/videos/{ids[1]}", {"name": "renamed"})
     assert ids[1] not in [each["id"] for each in expect(company.admin.get("/v1/videos?q=lesson"), 200)["items"]]

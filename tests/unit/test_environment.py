@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,18 @@ def test_a_films_name_is_what_make_is_told_and_not_the_computers(told: tuple[str
         check=True,
     )
     assert done.stdout == name
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_an_environment_that_was_moved_or_copied_is_made_anew(tmp_path: Path, moved: bool) -> None:
+    """It has the directory's path within, so it would run the code that is there, or none."""
+    here = tmp_path / "a film's 루먼"
+    packages = here / ".venv" / "lib" / "python3.13" / "site-packages"
+    packages.mkdir(parents=True)
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text("utf-8"))["project"]["name"]
+    code = (tmp_path / "elsewhere" if moved else here).resolve() / "layers" / "vms"
+    (packages / f"_{project.replace('-', '_')}.pth").write_text(str(code), encoding="utf-8")
+    (here / ".venv" / "pyvenv.cfg").touch()
+    (here / "Makefile").write_text((FOLDER.parent / "Makefile").read_text("utf-8"), encoding="utf-8")
+    subprocess.run(["make", "help"], cwd=here, env=of_child(), capture_output=True, check=True)
+    assert (here / ".venv" / "pyvenv.cfg").exists() != moved

@@ -154,7 +154,7 @@ def remove(key: str) -> None:
     Raises `StorageFailed`.
     """
     for upload_id in _uploads(key):
-        _abort(key, upload_id)
+        abort(key, upload_id)
     found = find(key)
     if found is not None:
         with _reporting():
@@ -175,8 +175,11 @@ def _uploads(key: str) -> list[str]:
         return [each["UploadId"] for page in pages for each in page.get("Uploads", []) if each["Key"] == key]
 
 
-def _abort(key: str, upload_id: str) -> None:
-    """Abort until S3 has no parts of the upload, as its documentation of AbortMultipartUpload asks."""
+def abort(key: str, upload_id: str) -> None:
+    """Abort until S3 has no parts of the upload, as its documentation of AbortMultipartUpload asks.
+
+    Raises `StorageFailed`.
+    """
     for _ in range(ABORTS):
         with _reporting():
             try:

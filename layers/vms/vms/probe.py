@@ -25,8 +25,8 @@ MAX_READS = 1024
 # Blocks that are kept, because the same ones are asked for again.
 KEPT = 16
 
-# Bytes of MediaInfo's report: a film's has a few thousand.
-MOST_REPORT = 4 * 1024 * 1024
+# Bytes of MediaInfo's report, most of it what the file says in text: a film's has a few thousand.
+MOST_REPORT = 16 * 1024 * 1024
 type Track = Mapping[str, Any]
 
 # MediaInfo's name of a container → media type. A browser plays the first three.

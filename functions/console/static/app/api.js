@@ -80,7 +80,7 @@ export const api = {
   /** @param {number} id @returns {Promise<Schemas["Quota"]>} */
   quota: (id) => json("GET", `v1/corporations/id/${id}/quota`),
   /** @param {number} id @param {object} body */
-  changeCorporation: (id, body) => json("PUT", `v1/corporations/${id}`, { body }),
+  changeCorporation: (id, body) => json("PUT", `v1/corporations/${id}`, { body, repeatable: true }),
 
   /** @param {{limit?: number, cursor?: string | null, q?: string, deleted?: boolean, sort?: string}} [of]
    * @returns {Promise<Page<Video>>} */
@@ -88,7 +88,7 @@ export const api = {
   /** @param {number | string} id @returns {Promise<Video>} */
   video: (id) => json("GET", `v1/videos/id/${id}`),
   /** @param {number} id @param {object} body @returns {Promise<Video>} */
-  changeVideo: (id, body) => json("PUT", `v1/videos/${id}`, { body }),
+  changeVideo: (id, body) => json("PUT", `v1/videos/${id}`, { body, repeatable: true }),
   /** @param {number} id */
   deleteVideo: (id) => json("DELETE", `v1/videos/${id}`),
   /** @param {number} id @returns {Promise<Video>} */
@@ -124,12 +124,13 @@ export const api = {
   users: (of = {}) => json("GET", `v1/users${query(of)}`),
   /** @param {object} body @param {string} key @returns {Promise<User>} */
   addUser: (body, key) => json("POST", "v1/users", { body, key }),
-  /** @param {number} id @param {object} body @returns {Promise<User>} */
-  changeUser: (id, body) => json("PUT", `v1/users/${id}`, { body }),
+  /** Again only without the current password, which another one has taken the place of then.
+   * @param {number} id @param {object} body @returns {Promise<User>} */
+  changeUser: (id, body) => json("PUT", `v1/users/${id}`, { body, repeatable: !("current_password" in body) }),
   /** @param {number} id */
   deleteUser: (id) => json("DELETE", `v1/users/${id}`),
   /** @param {number} id */
-  endSessions: (id) => json("DELETE", `v1/tokens/${id}`),
+  endSessions: (id) => json("DELETE", `v1/tokens/${id}`, { repeatable: true }),
 
   /** @param {string} name @param {Record<string, string | number | null | undefined>} of */
   report: (name, of) => json("GET", `v1/reports/${name}${query(of)}`),

@@ -69,7 +69,7 @@ function App() {
 /** @param {{title: string, text: string}} props */
 function Refused({ title, text }) {
   useTitle(title);
-  return html`<${Empty} title=${title} text=${text}><a href="#/library" role="button">${t("library")}</a><//>`;
+  return html`<${Empty} title=${title} text=${text} heading="h1"><a href="#/library" role="button">${t("library")}</a><//>`;
 }
 
 /** @param {MouseEvent} event */

@@ -29,7 +29,7 @@ export function Toasts() {
   const ref = useRef(/** @type {HTMLElement | null} */ (null));
   useEffect(() => {
     if (!ref.current?.showPopover) return; // an older browser, which shows them below its dialogs
-    ref.current.hidePopover();
+    if (ref.current.matches(":popover-open")) ref.current.hidePopover();
     if (shown.length) ref.current.showPopover(); // as the last one, it is above every dialog
   }, [shown]);
   useEffect(() => {
@@ -62,11 +62,11 @@ export function Retry({ problem, reload }) {
   return problem && html`<${Note} problem=${problem} /><button type="button" class="secondary" onClick=${reload}>${t("retry")}</button>`;
 }
 
-/** @param {{title: string, text?: string, children?: unknown}} props */
-export function Empty({ title, text, children }) {
+/** @param {{title: string, text?: string, heading?: string, children?: unknown}} props */
+export function Empty({ title, text, heading = "h2", children }) {
   return html`<section class="empty">
     <svg viewBox="0 0 48 48" aria-hidden="true"><rect x="5" y="10" width="38" height="28" rx="5" /><path d="m20 18 10 6-10 6z" /></svg>
-    <h2>${title}</h2>
+    <${heading}>${title}<//>
     ${text && html`<p>${text}</p>`} ${children}
   </section>`;
 }

@@ -34,7 +34,7 @@ function Row({ video, onDone }) {
   };
   return html`<li class="row">
     <${Poster} video=${video} />
-    <div class="what"><strong>${video.name}</strong><small>${t("deleted-on", { date: date(video.updated_at) })}</small></div>
+    <div class="what"><strong dir="auto">${video.name}</strong><small>${t("deleted-on", { date: date(video.updated_at) })}</small></div>
     <button type="button" class="secondary" disabled=${busy} aria-busy=${busy ? "true" : undefined} onClick=${restore}
       aria-label=${t("restore-of", { name: video.name })}>${t("restore")}</button>
     <${Note} problem=${problem} />

@@ -88,7 +88,7 @@ function Card({ video, change }) {
         ${mark && html`<span class=${`mark ${mark}`}>${t(mark)}</span>`}
         ${part > 0 && !video.completed && html`<progress max="1" value=${part} aria-label=${t("progress-of", { name: video.name })}></progress>`}
       </span>
-      <span class="name" title=${video.name}>${video.name}</span>
+      <span class="name" dir="auto" title=${video.name}>${video.name}</span>
     </a>
     <p class="about">
       <small>${date(video.created_at)}</small>

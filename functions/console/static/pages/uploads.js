@@ -1,8 +1,10 @@
 // The uploads of this tab, which go on while other pages are shown. Uppy sends the parts; the API signs, lists and
 // completes them. What was begun is remembered by the file's fingerprint, so that it goes on after a reload.
 import { api, newKey, wait } from "../app/api.js";
+import { toast } from "../app/parts.js";
 import { Problem, ROOT } from "../app/problem.js";
 import { onSession, session } from "../app/session.js";
+import { t } from "../app/text.js";
 import { makePoster } from "./poster.js";
 
 /**
@@ -68,6 +70,11 @@ onSession(() => {
   for (const listener of listeners) listener();
 });
 
+/** What has come of an upload, where its own page is not shown. @param {Item} item @param {string} key */
+function tell(item, key) {
+  if (!location.hash.startsWith("#/upload")) toast(`${item.file.name}: ${t(key)}`);
+}
+
 addEventListener("beforeunload", (event) => busy() && event.preventDefault());
 
 // ---- What was begun, over a reload -------------------------------------------------------------------------------
@@ -96,11 +103,18 @@ function remember(print, id) {
 }
 
 // ---- Uppy --------------------------------------------------------------------------------------------------------
-async function start() {
-  if (uppy) return uppy;
+/** One for all: files that come at once ask for it at once. @type {Promise<any> | null} */
+let starting = null;
+const start = () => (starting ??= make().catch((failure) => {
+  starting = null; // not loaded: the next try asks again
+  throw failure;
+}));
+
+async function make() {
   const { AwsS3, Uppy } = await import("../vendor/uppy.js");
   const nothing = () => undefined; // what goes wrong is said on the page
-  const made = new Uppy({ autoProceed: true, allowMultipleUploadBatches: true, logger: { debug: nothing, warn: nothing, error: nothing } });
+  const logger = { debug: nothing, warn: nothing, error: nothing };
+  const made = new Uppy({ autoProceed: true, allowMultipleUploadBatches: true, logger });
   made.use(AwsS3, {
     shouldUseMultipart: true,
     limit: AT_THE_SAME_TIME,
@@ -141,7 +155,7 @@ async function patiently(item, ask) {
       return answer;
     } catch (problem) {
       if (!(problem instanceof Problem) || !PASSES.has(problem.status) || item?.gone.signal.aborted) throw problem;
-      if (item) update(item, { state: "waiting", rate: 0 });
+      if (item && item.state !== "paused") update(item, { state: "waiting", rate: 0 });
       await Promise.race([
         wait(problem.retryAfter ?? Math.min(2 ** tries, 30), item?.gone.signal),
         new Promise((resolve) => addEventListener("online", resolve, { once: true })),
@@ -182,6 +196,7 @@ async function complete(file) {
   const picture = await making;
   if (picture) await api.putPoster(video.id, picture).catch(() => undefined); // a film without one has a drawing
   update(item, { state: "done", video, sent: item.file.size });
+  tell(item, "upload.done");
   return { location: String(video.id) };
 }
 
@@ -205,6 +220,7 @@ async function failed(item, failure) {
   if (problem?.kind === "upload-ended" || problem?.status === 404) remember(fingerprint(item.file));
   const { uppyId } = item;
   update(item, { state: "failed", rate: 0, problem: problem ?? new Problem(0, { type: "urn:vms:error:upload" }), uppyId: undefined });
+  tell(item, "upload.failed");
   // Else Uppy would send it again with the next file, before that one. Afterwards, when it has told everybody.
   setTimeout(() => uppyId && uppy.getFile(uppyId) && uppy.removeFile(uppyId));
 }

@@ -16,7 +16,7 @@ export default function Watch({ params: [id] }) {
   const [changing, setChanging] = useState(/** @type {string | null} */ (null));
   useTitle(video?.name ?? t("watch"));
   if (problem instanceof Problem && [404, 422].includes(problem.status))
-    return html`<${Empty} title=${t("no-film")} text=${t("problem.not-found")}><a href="#/library" role="button">${t("back")}</a><//>`;
+    return html`<${Empty} title=${t("no-film")} text=${t("problem.not-found")} heading="h1"><a href="#/library" role="button">${t("back")}</a><//>`;
   if (problem) return html`<h1>${t("watch")}</h1><${Retry} problem=${problem} reload=${reload} />`;
   if (!video) return html`<p class="starting" aria-busy="true"></p>`;
   const close = () => setChanging(null);
@@ -25,7 +25,7 @@ export default function Watch({ params: [id] }) {
     <a class="back" href="#/library">‹ ${t("library")}</a>
     <${Player} video=${video} />
     <header class="heading">
-      <h1>${video.name}</h1>
+      <h1 dir="auto">${video.name}</h1>
       ${session.isAdmin && html`<div class="tools">
         <button type="button" class="secondary" onClick=${() => setChanging("rename")}>${t("rename")}</button>
         <button type="button" class="secondary" onClick=${() => setChanging("delete")}>${t("delete")}</button>

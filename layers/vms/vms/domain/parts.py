@@ -71,8 +71,9 @@ def _now() -> datetime:
 
 
 def _begin_in_s3(caller: Caller, row: Row) -> str:
-    """Begin the upload in S3. Of two at the same time one is kept; the other, which has no part, goes with the rest."""
-    given = {**parameters(caller), "upload": row["seq"], "s3_upload_id": multipart.begin(key_of(row))}
+    """Begin the upload in S3. Of two at the same time, as when a page signs several parts, one is kept."""
+    begun = multipart.begin(key_of(row))
+    given = {**parameters(caller), "upload": row["seq"], "s3_upload_id": begun}
     changed = database.fetch_one(
         f"""WITH {CALLER}, target AS (
             SELECT up.seq, NULL::bigint AS owner FROM caller JOIN upload up ON {OWN_UPLOAD} AND up.seq = %(upload)s
@@ -89,4 +90,6 @@ def _begin_in_s3(caller: Caller, row: Row) -> str:
     if kept is None:  # it ended meanwhile
         multipart.remove(key_of(row))
         raise UploadEnded
+    if kept != begun:
+        multipart.abort(key_of(row), begun)
     return str(kept)
