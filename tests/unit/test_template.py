@@ -497,6 +497,15 @@ def test_a_level_of_a_path_has_one_variable_as_api_gateway_demands() -> None:
     assert {parent: names for parent, names in variables.items() if len(names) > 1} == {}
 
 
+def test_a_film_with_its_headers_stays_below_what_lambda_streams() -> None:
+    """200 MB, by whichever megabyte: Lambda developer guide, "Response streaming for Lambda functions"."""
+    said = of_type("prod", "AWS::Lambda::Function")["StreamFunction"]["Environment"]["Variables"]
+    assert said["STREAM_MODE"] == "stream"
+    assert int(said["STREAM_MAX_BYTES"]) + 16 * 1024 < 200_000_000  # the prelude has at most 16 KiB
+    # A buffered answer is a 500 where API Gateway streams: what only an emulator needs is no parameter.
+    assert {"StreamMode", "S3EndpointUrl"} & source()["Parameters"].keys() == set()
+
+
 def test_no_policy_of_a_function_comes_near_lambdas_limit() -> None:
     made = of_type("prod", "AWS::Lambda::Permission")
     sizes: dict[str, int] = {}
