@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.chromium import Opens, go, log_in, needs_browser, until, visit
-from tests.e2e.clients import PASSWORD, Company, Person, found_company, unique
+from tests.e2e.clients import PASSWORD, PIXEL, Company, Person, found_company, unique
 from tests.e2e.clients import expect as expect_status
 from tests.e2e.films import FILM, bucket_of, put
 from tests.service import Service
@@ -142,6 +142,21 @@ def test_the_player_takes_keys_without_a_click_and_a_wrong_clock_renews_nothing(
     other = context.new_page()
     while acme.guest.get(f"/v1/videos/{film}/progress").json()["position"] != 7:
         other.wait_for_timeout(100)
+
+
+def test_the_recycle_bin_asks_for_nothing_that_is_refused(opens: Opens, acme: Company) -> None:
+    company = found_company(acme.admin.http)
+    film = company.video(name="With a poster")
+    expect_status(company.admin.call("PUT", f"/v1/videos/{film}/poster", PIXEL), 200)
+    expect_status(company.admin.call("DELETE", f"/v1/videos/{film}"), 204)
+    page = opens().new_page()
+    log_in(page, company.admin)
+    refused: list[str] = []
+    page.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
+    visit(page, "Recycle bin")
+    expect(page.get_by_role("button", name="Restore With a poster")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    assert refused == []
 
 
 def test_names_are_text_and_as_wide_as_the_screen_at_most(opens: Opens, acme: Company) -> None:

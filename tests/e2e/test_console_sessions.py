@@ -57,11 +57,6 @@ def test_two_tabs_and_a_pause_outlive_their_tokens(
     log_in(first, company.guest, keep=True)
     second.goto("console")
     expect(second.get_by_role("heading", name="Library")).to_be_visible()
-    first.wait_for_timeout(5000)
-    for tab in (first, second):
-        visit(tab, "Plan")
-    for tab in (first, second):
-        expect(tab.get_by_text("PAID plan")).to_be_visible()
     go(first, f"watch/{film}")
     until(first, "document.querySelector('video')?.readyState >= 2")
     first.evaluate("const v = document.querySelector('video'); v.playbackRate = 1.5; v.play().catch(() => 0)")
@@ -71,6 +66,10 @@ def test_two_tabs_and_a_pause_outlive_their_tokens(
     first.wait_for_timeout(5000)
     first.evaluate("const v = document.querySelector('video'); v.currentTime = 9; v.play().catch(() => 0)")
     until(first, "document.querySelector('video').currentTime > 10")
+    for tab in (first, second):
+        visit(tab, "Plan")
+    for tab in (first, second):
+        expect(tab.get_by_text("PAID plan")).to_be_visible()
     second.get_by_label("Account of").click()
     second.get_by_role("button", name="Log out").click()
     for tab in (first, second):

@@ -28,6 +28,8 @@ export class Watching {
     this.last = 0;
     this.reported = -1;
     this.renewing = false;
+    /** It stands still since the service was out of reach. @type {{plays: boolean} | null} */
+    this.cutOff = null;
     this.gone = new AbortController();
   }
 
@@ -45,6 +47,7 @@ export class Watching {
     listen("ended", () => { this.stops(); void this.report(); });
     listen("pagehide", () => { this.stops(); void this.report(true); }, window);
     listen("visibilitychange", () => document.visibilityState === "hidden" && void this.report(true), document);
+    listen("online", () => this.cutOff && void this.renew(this.cutOff.plays), window);
     this.interval = setInterval(() => !this.element.paused && void this.report(), REPORT_EVERY);
     await this.renew(false, await this.resumePosition());
   }
@@ -78,6 +81,7 @@ export class Watching {
   async renew(play, at = this.element.currentTime) {
     if (this.renewing) return;
     this.renewing = true;
+    this.cutOff = null;
     this.tell({ problem: null });
     try {
       const { url, expires_at: end } = await api.playback(this.video.id, !WEBKIT);
@@ -115,6 +119,7 @@ export class Watching {
     if (this.failures <= RENEWALS) {
       const reason = await this.reason();
       if (!reason || reason.status === 401) return this.renew(plays);
+      this.cutOff = reason.status === 0 ? { plays } : null;
       return this.tell({ problem: reason });
     }
     return this.tell({ problem: (await this.reason()) ?? new Problem(0, { type: "urn:vms:error:playback" }) });
