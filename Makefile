@@ -6,12 +6,20 @@ SHELL := /bin/bash
 export LC_ALL ?= C.UTF-8
 # The interpreter and the packages are those of .venv, whatever the caller's shell has set.
 unexport PYTHONHOME PYTHONPATH
+# Linux under Windows (WSL) sets NAME to the computer's; a film's name is one that make itself is told.
+ifneq ($(origin NAME),command line)
+unexport NAME
+endif
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 EMULATOR := .venv-emulator
+# An environment has its directory's path within: in a copy, or once it was moved, it would run code elsewhere or none.
+ifneq ($(shell grep -sLxF "$$(pwd -P)/layers/vms" $(VENV)/lib/python3*/site-packages/_video_management_server.pth),)
+$(shell rm $(VENV)/pyvenv.cfg)
+endif
 FUNCTION ?= plan_expiry
 EVENT ?= events/$(FUNCTION).json
 
@@ -202,23 +210,23 @@ bench-stream: $(DEV) ## Measure the stream against the S3 server's own speed; TL
 
 .PHONY: deploy
 deploy: $(DEV) ## Check, build and deploy: make deploy CONFIG=dev [SET="LogLevel=WARNING …"]; docs/deploy.md explains it
-	@exec $(PYTHON) -m ops deploy '$(CONFIG)' --set='$(SET)'
+	@exec $(PYTHON) -m ops deploy "$$CONFIG" --set="$$SET"
 
 .PHONY: protect
 protect: $(DEV) ## Keep a stack and its database from being deleted: make protect CONFIG=prod
-	@exec $(PYTHON) -m ops protect '$(CONFIG)'
+	@exec $(PYTHON) -m ops protect "$$CONFIG"
 
 .PHONY: destroy
 destroy: $(DEV) ## Take a stack of size dev away whole, after asking: make destroy CONFIG=dev
-	@exec $(PYTHON) -m ops destroy '$(CONFIG)'
+	@exec $(PYTHON) -m ops destroy "$$CONFIG"
 
 .PHONY: migrate
 migrate: $(RUN) ## Bring a deployed stack's schema up to date: make migrate STACK=vms-prod
-	@exec $(PYTHON) -m ops migrate "$(STACK)"
+	@exec $(PYTHON) -m ops migrate "$$STACK"
 
 .PHONY: rotate-keys
 rotate-keys: $(RUN) ## Sign a deployed stack's tokens with a new key, in ten minutes: make rotate-keys STACK=vms-prod
-	@exec $(PYTHON) -m ops rotate-keys "$(STACK)"
+	@exec $(PYTHON) -m ops rotate-keys "$$STACK"
 
 .PHONY: operator
 operator: $(RUN) ## Plans, purges, exports, SQL, logs: make operator ACTION=show CORPORATION=7 [STACK=vms-prod]; docs/deploy.md

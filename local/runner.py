@@ -147,8 +147,8 @@ def check_settings(host: Mapping[str, str]) -> None:
 
     ours = {"DATABASE_URL": "postgresql://vms@local/vms", "JWT_KEYS": "-", "VIDEO_BUCKET": "-", "STREAM_MODE": "stream"}
     try:
-        settings.read({**host, **ours})
-        settings.read_stream({**host, **ours})
+        for read in (settings.read, settings.read_stream, settings.read_quota, settings.read_uploads):
+            read({**host, **ours})
     except settings.SettingError as failure:
         raise RunnerError(str(failure)) from failure
     if host.get("STREAM_MODE", "stream") != "stream":

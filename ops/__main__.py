@@ -2,12 +2,11 @@
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from typing import TextIO
 
-from ops import deploy, deployed, destroy, operator, upload_command
+from ops import deploy, deployed, destroy, operator, parameters, upload_command
 from ops.session import SessionError
 
 # What goes on after Ctrl-C.
@@ -16,6 +15,7 @@ STOPPED = {
     "rotate-keys": "stopped: the old key signs on; run it again to rotate",
     "upload": "stopped: run it again to go on with what is missing",
     "deploy": "stopped waiting: CloudFormation goes on with what it has begun",
+    "destroy": "stopped: CloudFormation goes on with what it has begun; run it again for what is left",
     "operator": "stopped waiting: the function goes on with what it has begun; run it again to see its end",
 }
 
@@ -23,6 +23,8 @@ STOPPED = {
 def main(arguments: list[str]) -> int:
     """Run a command; the exit code is returned."""
     options = _parser().parse_args(arguments)
+    if region := os.environ.get("AWS_REGION"):  # which the AWS CLI goes by first; botocore and sam know the other alone
+        os.environ["AWS_DEFAULT_REGION"] = region
     try:
         if options.command == "operator":
             operator.run(os.environ, sys.stdout, input if sys.stdin.isatty() else None)
@@ -45,8 +47,7 @@ def _run(options: argparse.Namespace) -> str:
             return deployed.rotate_keys(options.stack, options.wait, progress(sys.stderr))
         case "upload":
             return upload_command.run(options.file, options.name, options.stack)
-    settings = [each.partition("=") for each in shlex.split(getattr(options, "set", ""))]
-    target = deploy.environment(options.config, {name: value for name, _, value in settings})
+    target = deploy.environment(options.config, parameters.given(getattr(options, "set", "")))
     match options.command:
         case "deploy":
             return deploy.deploy(target)

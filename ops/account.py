@@ -3,8 +3,7 @@
 Credentials, region and AWS_ENDPOINT_URL come from the places where the AWS tools look for them.
 """
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,6 +46,23 @@ def stack(name: str) -> dict[str, Any] | None:
     return None if found["StackStatus"] == "DELETE_COMPLETE" else found
 
 
+def values_of(described: Mapping[str, Any] | None) -> dict[str, str]:
+    """The parameters of a stack, as CloudFormation describes it; none of None."""
+    return {each["ParameterKey"]: each["ParameterValue"] for each in (described or {}).get("Parameters", [])}
+
+
+def last_deleted(name: str) -> dict[str, Any] | None:
+    """The last deleted stack of this name, which CloudFormation shows for 90 days; None where there is none."""
+    cloudformation = client("cloudformation")
+    pages = cloudformation.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
+    found = [each for page in pages for each in page["StackSummaries"] if each["StackName"] == name]
+    if not found:
+        return None
+    last = max(found, key=lambda each: each["CreationTime"])
+    described: dict[str, Any] = cloudformation.describe_stacks(StackName=last["StackId"])["Stacks"][0]
+    return described
+
+
 def delete(name: str) -> None:
     """Delete a stack and wait, up to an hour: AWS takes up to 40 minutes to release functions' network interfaces."""
     cloudformation = client("cloudformation")
@@ -56,16 +72,33 @@ def delete(name: str) -> None:
     )
 
 
-def concurrency(reserved: int) -> list[str]:
-    """What is worth knowing of the quota of concurrent executions, of which `reserved` are reserved.
+def has_logs_role() -> bool:
+    """Whether API Gateway may write logs here: CloudFormation leaves the setting when it deletes the role it names."""
+    from botocore.exceptions import ClientError
+
+    arn = client("apigateway").get_account().get("cloudwatchRoleArn")
+    if not arn:
+        return False
+    try:
+        client("iam").get_role(RoleName=arn.rpartition("/")[2])
+    except ClientError as failure:
+        return failure.response["Error"]["Code"] != "NoSuchEntity"
+    return True
+
+
+def concurrency(reserved: int, held: int = -1) -> list[str]:
+    """What is worth knowing of the quota of concurrent executions, of which `reserved` are to be reserved, and `held`
+    are now; -1 is none.
 
     Raises `DeployedError`.
     """
-    limit = int(client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
-    if reserved > 0 and limit - reserved < UNRESERVED:
+    quota = client("lambda").get_account_settings()["AccountLimit"]
+    limit = int(quota["ConcurrentExecutions"])
+    free = int(quota.get("UnreservedConcurrentExecutions", limit)) + max(held, 0)
+    if reserved > 0 and free - reserved < UNRESERVED:
         raise DeployedError(
-            f"StreamConcurrency={reserved} leaves fewer than {UNRESERVED} of the account's {limit} concurrent "
-            "executions, which AWS refuses"
+            f"StreamConcurrency={reserved} leaves fewer than {UNRESERVED} of the account's {free} concurrent "
+            "executions that nothing else reserves, which AWS refuses"
         )
     raising = (
         "aws service-quotas request-service-quota-increase"
@@ -86,8 +119,6 @@ def plainly() -> Iterator[None]:
     """Say in one line what AWS refuses. Raises `DeployedError`."""
     from botocore import exceptions
 
-    if os.environ.get("AWS_REGION"):  # the AWS CLI knows it, botocore does not
-        os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
     try:
         region()
         yield

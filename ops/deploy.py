@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -11,14 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.account import client, concurrency, delete, plainly, region, stack
+from ops.account import client, concurrency, delete, has_logs_role, plainly, region, stack, values_of
 from ops.deployed import DeployedError
+from ops.parameters import given, known, refuse, refuse_change
 
 ROOT = Path(__file__).parents[1]
 PYTHON = sys.version_info[:2]
+CONFIG = ROOT / "samconfig.toml"
 BUILT = ROOT / ".aws-sam" / "build"
 # Architecture → what pip and uname call the machine, and what an ELF header does (e_machine).
 MACHINES = {"x86_64": ("x86_64", 0x3E), "arm64": ("aarch64", 0xB7)}
+# In these states a stack takes no update, and this is to be done about it.
+STUCK = {
+    "UPDATE_ROLLBACK_FAILED": "is stuck: aws cloudformation continue-update-rollback --stack-name {}",
+    "DELETE_FAILED": "was deleted in part: aws cloudformation delete-stack --stack-name {}",
+}
 # A stack in one of these states was never complete: nothing in it was ever live, and it can only be deleted.
 NEVER_LIVE = {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
 
@@ -36,17 +42,20 @@ def environment(name: str, settings: Mapping[str, str], stack: str = "") -> Envi
     """Read an environment; `stack` is another name for its stack.
 
     Raises:
-        DeployedError: samconfig.toml has no such environment, or the template no such parameter.
+        DeployedError: samconfig.toml has no such environment or is broken, or the template has no such parameter.
     """
-    known = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))
-    if "deploy" not in known.get(name, {}):
-        names = ", ".join(each for each in known if isinstance(known[each], dict) and "deploy" in known[each])
-        raise DeployedError(f"samconfig.toml has no environment {name!r}: make deploy CONFIG=… takes {names}")
-    own = dict(each.split("=", 1) for each in known[name]["deploy"]["parameters"]["parameter_overrides"])
-    head = (ROOT / "template.yaml").read_text("utf-8").partition("\nMetadata:")[0]
-    if wrong := sorted(settings.keys() - set(re.findall(r"^  (\w+):", head, re.MULTILINE))):
-        raise DeployedError(f"template.yaml has no parameter {wrong[0]}")
-    return Environment(name, stack or known[name]["global"]["parameters"]["stack_name"], {**own, **settings})
+    try:
+        found = tomllib.loads(CONFIG.read_text("utf-8"))
+        names = ", ".join(each for each in found if isinstance(found[each], dict) and "deploy" in found[each])
+        if name not in names.split(", "):
+            raise DeployedError(f"samconfig.toml has no environment {name!r}: make deploy CONFIG=… takes {names}")
+        own = found[name]["deploy"]["parameters"].get("parameter_overrides", [])
+        stack = stack or str(found[name]["global"]["parameters"]["stack_name"])
+    except tomllib.TOMLDecodeError as failure:
+        raise DeployedError(f"samconfig.toml: {failure}") from None
+    except (KeyError, TypeError, AttributeError) as failure:
+        raise DeployedError(f"samconfig.toml has no [{name}.global.parameters] with a stack_name: {failure}") from None
+    return Environment(name, stack, known({**given(own), **settings}))
 
 
 def deploy(target: Environment) -> str:
@@ -76,8 +85,12 @@ def ready(target: Environment) -> dict[str, Any] | None:
     if standing and standing["StackStatus"] in NEVER_LIVE:
         print(f"The first deployment of {target.stack} failed. What it left behind is removed first.")
         delete(target.stack)
-        return None
-    return standing
+    return None if _is_new(standing) else standing
+
+
+def _is_new(standing: Mapping[str, Any] | None) -> bool:
+    """Whether nothing of the stack was ever live, so that its parameters say nothing."""
+    return standing is None or standing["StackStatus"] in {*NEVER_LIVE, "REVIEW_IN_PROGRESS"}
 
 
 def submit(target: Environment, template: Path, values: Mapping[str, str], *, first: bool) -> str:
@@ -104,25 +117,21 @@ def check(target: Environment) -> list[str]:
     account = client("sts").get_caller_identity()["Account"]
     print(f"Account {account}, region {region()}, stack {target.stack}.")
     standing = stack(target.stack)
-    if standing and standing["StackStatus"] == "UPDATE_ROLLBACK_FAILED":
-        raise DeployedError(
-            f"{target.stack} is stuck: aws cloudformation continue-update-rollback --stack-name {target.stack}"
-        )
-    if (
-        standing
-        and standing["StackStatus"].endswith("_IN_PROGRESS")
-        and standing["StackStatus"] != "REVIEW_IN_PROGRESS"
-    ):
-        raise DeployedError(f"{target.stack} is being changed ({standing['StackStatus']}): wait until that is over")
-    if (
-        not client("apigateway").get_account().get("cloudwatchRoleArn")
-        and target.parameters.get("SetsApiGatewayRole") != "true"
-    ):
+    status = standing["StackStatus"] if standing else ""
+    if status in STUCK:
+        raise DeployedError(f"{target.stack} " + STUCK[status].format(target.stack))
+    if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
+        raise DeployedError(f"{target.stack} is being changed ({status}): wait until that is over")
+    standing_now = None if _is_new(standing) else standing
+    held, values = values_of(standing_now), parameters(target, standing_now)
+    refuse(values)
+    refuse_change(held, values)
+    if target.parameters.get("SetsApiGatewayRole") != "true" and not has_logs_role():
         raise DeployedError(
             "API Gateway has no role for its logs in this account and region. Once: "
             f'make deploy CONFIG={target.name} SET="SetsApiGatewayRole=true"'
         )
-    return concurrency(int(target.parameters.get("StreamConcurrency", -1)))
+    return concurrency(int(values.get("StreamConcurrency", -1)), int(held.get("StreamConcurrency", -1)))
 
 
 def build(target: Environment, architecture: str, directory: Path = BUILT) -> None:
@@ -144,11 +153,12 @@ def check_wheels(built: Path, architecture: str) -> None:
 
 def parameters(target: Environment, standing: Mapping[str, Any] | None) -> dict[str, str]:
     """The values of the next deployment: the stack's own, and above them the environment's."""
-    values = {each["ParameterKey"]: each["ParameterValue"] for each in (standing or {}).get("Parameters", [])}
+    values = values_of(standing)
     values.pop("Release", None)
     values |= {name: value for name, value in target.parameters.items() if name != "Release"}
     if "Protection" not in target.parameters:
-        protects = standing is not None and values.get("Size") == "prod" and not values.get("DatabaseUrl")
+        wanted = values.get("Size") == "prod" or values.get("Protection") == "true"  # by make protect, for dev too
+        protects = standing is not None and wanted and not values.get("DatabaseUrl")
         values["Protection"] = "true" if protects else "false"
     return values
 
@@ -178,6 +188,7 @@ def report(target: Environment, *, first: bool) -> str:
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
     url = outputs["ApiUrl"]
     rows = {
+        "console": f"{url}/console",
         "API": url,
         "documentation": f"{url}/docs",
         "dashboard": outputs["DashboardUrl"],
@@ -186,9 +197,8 @@ def report(target: Environment, *, first: bool) -> str:
         "logs of database": outputs.get("DatabaseLogGroup", ""),
         "bucket": outputs["VideoBucketName"],
     }
-    size = next((each["ParameterValue"] for each in found["Parameters"] if each["ParameterKey"] == "Size"), "dev")
-    following = f"open {url}/docs and sign up"
-    if first and size == "prod":
+    following = f"open {url}/console and sign up"
+    if first and values_of(found).get("Size") == "prod":
         following = f"make protect CONFIG={target.name}, so that nobody deletes it by mistake"
     rows["next"] = following
     return "\n".join(f"{name:18} {value}" for name, value in rows.items() if value)
@@ -202,7 +212,7 @@ def protect(target: Environment) -> str:
             raise DeployedError(f"there is no stack {target.stack}")
         cloudformation = client("cloudformation")
         cloudformation.update_termination_protection(StackName=target.stack, EnableTerminationProtection=True)
-        values = {each["ParameterKey"]: each["ParameterValue"] for each in standing["Parameters"]}
+        values = values_of(standing)
         if values["DatabaseUrl"] or values["Protection"] == "true":
             return f"{target.stack} is protected."
         cloudformation.update_stack(

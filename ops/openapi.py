@@ -57,6 +57,19 @@ HEADERS: dict[str, dict[str, tuple[str, dict[str, object]]]] = {
     "429": {"Retry-After": ("Seconds until the next try is heard.", {"type": "integer", "minimum": 0})},
     "503": {"Retry-After": ("Seconds after which to try again.", {"type": "integer", "minimum": 0})},
 }
+# Of an answer that may be a file.
+FILE_HEADERS = {
+    "Content-Disposition": {"description": "The file's name; of a file alone.", "schema": TEXT},
+    "Link": {"description": "`rel=next`: the file with the rows after these, if there are more.", "schema": TEXT},
+}
+ETAG = {"description": "The entity tag of what is answered.", "required": True, "schema": TEXT}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "ETags: 304 if one of them is that of what would be answered.",
+    "schema": TEXT,
+}
 NO_CONTENT = {"204", "302", "304"}
 
 IDEMPOTENCY_KEY = {
@@ -132,6 +145,15 @@ def _say_idempotent(operation: dict[str, Any]) -> None:
             }
 
 
+def _say_conditional(operation: dict[str, Any]) -> None:
+    given = any(parameter.get("in") == "header" for parameter in operation.get("parameters", ()))
+    if "304" not in operation["responses"] or given:
+        return  # the stream's are described by hand
+    operation.setdefault("parameters", []).append(IF_NONE_MATCH)
+    for status in ("200", "304"):
+        operation["responses"][status].setdefault("headers", {})["ETag"] = ETAG
+
+
 def text() -> str:
     """The document as it is committed."""
     return json.dumps(document(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
@@ -183,8 +205,10 @@ def _complete(operation: dict[str, Any]) -> None:
         operation["requestBody"] = {"required": True, "content": {kind: {"schema": BYTES} for kind in kinds}}
     for kind in operation.pop("x-also-media", ()):
         operation["responses"]["200"]["content"][kind] = {"schema": TEXT}
+        operation["responses"]["200"]["headers"] = dict(FILE_HEADERS)
     if operation.get("x-idempotent"):
         _say_idempotent(operation)
+    _say_conditional(operation)
     for parameter in operation.get("parameters", ()):
         schema = parameter.get("schema", {})
         schema.pop("description", None)

@@ -58,6 +58,8 @@ def run(given: Mapping[str, str], output: TextIO, ask: Callable[[str], str] | No
     if missing := [name for name in needed if not given.get(name)]:
         raise DeployedError(f"ACTION={action} wants {' and '.join(f'{name}=…' for name in missing)}")
     said = {name: given[name] for name in (*needed, *optional) if given.get(name)}
+    if action == "revoke-sessions" and len(said) != 1:
+        raise DeployedError(f"ACTION={action} wants MEMBER=… or CORPORATION=…, and not both")
     if action == "find-request":
         find(said, stack, Path(given.get("LOCAL_DIR") or ROOT / ".local") / "log", output)
         return

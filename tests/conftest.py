@@ -12,7 +12,7 @@ The mark `transports` says another choice, by these names.
 # ruff: noqa: E402 - what follows reads the environment when it is imported
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -53,8 +53,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "transports(*names): the ways to the functions that a test takes")
     config.addinivalue_line("markers", "deep: takes longer than 20 s; run by `make test-deep` alone")
-    if config.getoption("--api-url") == "":
+    url = config.getoption("--api-url")
+    if url == "":
         raise pytest.UsageError("which service? make test-remote API_URL=https://…")
+    if url:
+        try:
+            httpx.get(f"{url}/health", timeout=60, trust_env=False)
+        except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as failure:
+            raise pytest.UsageError(f"nothing answers at API_URL={url}: {failure}") from None
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -109,6 +115,19 @@ def environment(services: Services) -> Iterator[dict[str, str]]:
         yield values
         database.close()
         objects.close()
+    forget()
+
+
+@pytest.fixture
+def setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Changes a setting for one test."""
+
+    def change(name: str, value: str) -> None:
+        monkeypatch.setenv(name, value)
+        forget()
+
+    yield change
+    monkeypatch.undo()
     forget()
 
 

@@ -13,6 +13,7 @@ from vms.schemas import PathText
 from vms.settings import settings, stream_settings
 
 api = Api()
+stream_settings()  # a missing setting stops the function here
 
 STATIC = Path(__file__).with_name("static")
 MEDIA_TYPES = {
@@ -24,7 +25,12 @@ MEDIA_TYPES = {
 # A file's name in a URL has this hash of all files before it, so it never means anything else.
 FOR_GOOD = "public, max-age=31536000, immutable"
 # The modules that the page imports one by one: named in it, they come all at once. Its pages come when they are shown.
-NEEDED_AT_ONCE = ("app.js", "session.js", "api.js", "problem.js", "parts.js", "text.js", "vendor/preact.js")
+NEEDED_AT_ONCE = (
+    *(f"app/{name}.js" for name in ("app", "session", "api", "problem", "parts", "places", "text")),
+    "vendor/preact.js",
+    "messages/en.js",
+    "messages/ko.js",
+)
 EVERYWHERE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 _PAGE = """<!DOCTYPE html>
@@ -34,12 +40,12 @@ _PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>Video console</title>
-<link rel="icon" href="{at}icon.svg">
+<link rel="icon" href="{at}app/icon.svg">
 <link rel="stylesheet" href="{at}vendor/pico.css">
 <link rel="stylesheet" href="{at}vendor/uplot.css">
-<link rel="stylesheet" href="{at}console.css">
+<link rel="stylesheet" href="{at}app/console.css">
 {preloads}
-<script type="module" src="{at}app.js"></script>
+<script type="module" src="{at}app/app.js"></script>
 </head>
 <body><div id="console"><p class="starting" aria-busy="true"></p></div>
 <noscript><p class="starting">This page needs JavaScript. 이 페이지에는 자바스크립트가 필요합니다.</p></noscript></body>
@@ -128,23 +134,13 @@ def open_console() -> Response[str]:
 
 
 @api.get(
-    "/console/<version>/<file>", who=Who.ANONYMOUS, summary="Get a file of the console", media=("text/javascript",)
-)
-def get_console_file(version: PathText, file: PathText) -> Response[str]:
-    return _file(version, file)
-
-
-@api.get(
     "/console/<version>/<folder>/<file>",
     who=Who.ANONYMOUS,
-    summary="Get a file of the console, in a folder",
+    summary="Get a file of the console",
     media=("text/javascript",),
 )
-def get_console_file_in_folder(version: PathText, folder: PathText, file: PathText) -> Response[str]:
-    return _file(version, f"{folder}/{file}")
-
-
-def _file(version: str, name: str) -> Response[str]:
+def get_console_file(version: PathText, folder: PathText, file: PathText) -> Response[str]:
+    name = f"{folder}/{file}"
     if name not in FILES:
         raise NotFound
     # While two releases are served side by side, a page may ask one for the other's files: nobody keeps what it gets.

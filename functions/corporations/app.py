@@ -20,8 +20,10 @@ from vms.schemas import (
     Time,
     part,
 )
+from vms.settings import quota
 
 api = Api()
+quota()  # a broken setting stops the function here
 
 
 class SignUp(

@@ -27,10 +27,11 @@ from vms.observability import logger
 from vms.operator import accounts, export, purge, query
 from vms.operator.errors import Refused
 from vms.pages import FIRST, Slice, read_cursor
-from vms.settings import settings, stream_settings
+from vms.settings import quota, settings, stream_settings
 
 settings()  # a missing setting stops the function here
 stream_settings()
+quota()
 
 # Milliseconds before the time-out at which a purge answers how far it is: a statement takes up to 10 s.
 MARGIN = 20_000
@@ -198,7 +199,10 @@ def understood(event: Mapping[str, Any]) -> Any:
     try:
         return EVENT.validate_python(event)
     except ValidationError as failure:
-        faults = [f"{'.'.join(map(str, each['loc'][1:])) or 'event'}: {each['msg']}" for each in failure.errors()]
+        faults = [
+            f"{'.'.join(map(str, each['loc'][1:])) or 'event'}: {each['msg'].removeprefix('Value error, ')}"
+            for each in failure.errors()
+        ]
         raise Refused("; ".join(faults)) from None
 
 

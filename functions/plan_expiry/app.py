@@ -7,11 +7,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from vms.domain import answers, corporations, leftovers, rollup, sessions, streams
 from vms.observability import count, logger, metrics
-from vms.settings import settings
+from vms.settings import settings, upload_settings
 
 MARGIN_SECONDS = 10
 
 settings()  # a missing setting stops the function here
+upload_settings()
 
 
 @logger.inject_lambda_context

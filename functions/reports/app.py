@@ -123,15 +123,16 @@ def report_views(
 ) -> Page[ViewsReport]:
     where = periods.zone(timezone)
     until = last or datetime.now(UTC).astimezone(where).date()
-    since, _ = _ordered(first or until - timedelta(29 if by == "day" else 7 * 12), until)
+    _ordered(first, last)
+    since = first or until - timedelta(29 if by == "day" else 7 * 12)
 
     def read(part: Slice) -> Page[ViewsReport]:
-        return reports.views(api.caller, part, _days(part, since, until, where, by))
+        return reports.views(api.caller, part, by, _days(part, since, until, where, by))
 
     return _answer("views", ViewsReport, form, part(limit, cursor), read)
 
 
-def _ordered[F: (date, date | None), L: (date, date | None)](first: F, last: L) -> tuple[F, L]:
+def _ordered(first: date | None, last: date | None) -> tuple[date | None, date | None]:
     if first is not None and last is not None and first > last:
         raise Invalid([("to", "must not be before from")])
     return first, last

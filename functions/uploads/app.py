@@ -21,8 +21,10 @@ from vms.errors import (
 from vms.observability import count
 from vms.pages import Page
 from vms.schemas import Body, BodyId, Cursor, Limit, PathId, VideoName, part, whole_number
+from vms.settings import quota
 
 api = Api()
+quota()  # a broken setting stops the function here
 multipart.client()  # its start is part of the function's, not of the first caller's request
 
 FileSize = Annotated[

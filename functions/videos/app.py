@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from vms import ranges
 from vms.api import Api, Response, Who
 from vms.domain import posters, progress, videos
 from vms.domain.posters import Poster
@@ -28,8 +29,10 @@ from vms.schemas import (
     VideoName,
     part,
 )
+from vms.settings import quota
 
 api = Api()
+quota()  # a broken setting stops the function here
 
 
 def _seconds(value: object) -> object:
@@ -189,7 +192,7 @@ def create_playback_url(video: PathId, body: PlaybackOptions = NO_OPTIONS) -> Pl
     description="The variable is the video's id. Intervals are merged with those before, so a report may be sent "
     "again. Position and intervals are clipped to the film. At most 2.5 seconds for each second since the last report, "
     "and 30 more, are added; the rest is ignored. `completed_at` is set once, at 90 % (a setting) of a film whose "
-    "`duration` is known.",
+    "`duration` is known. If the video gets another file, what was watched counts on.",
 )
 def report_progress(video: PathId, body: Report) -> Progress:
     found, completed = progress.report(api.caller, video, body.position, body.watched)
@@ -230,13 +233,14 @@ def put_poster(video: PathId) -> Poster:
     "it is the ETag without its quotes. Ask with `Accept: image/webp`, whichever type it has: API Gateway sends the "
     "bytes as bytes only if the first type that a client accepts is one of images or videos, and else in base64.",
 )
-def get_poster(video: PathId) -> Response[bytes | None]:
+def get_poster(video: PathId) -> Response[bytes]:
     sent = ",".join(api.header("If-None-Match"))
-    found = posters.get(api.caller, video, [tag.strip().removeprefix("W/").strip('"') for tag in sent.split(",")])
+    known = ["*"] if sent.strip() == "*" else [tag.removeprefix("W/") for tag in ranges.tags(sent)]
+    found = posters.get(api.caller, video, known)
     # A browser asks again each time, so that a user who logs in after another sees no more than its own.
     headers = {"ETag": f'"{found.etag}"', "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     if found.content is None:
-        return Response(304, found.content_type, headers=headers)
+        return Response(304, found.content_type, headers=headers, body=b"")
     return Response(200, found.content_type, found.content, headers | SHOWN_AS_AN_IMAGE_ALONE)
 
 

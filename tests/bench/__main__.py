@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice, product
 from statistics import median
 
-from tests.bench import grants, peer, processes, scale, stream
+from tests.bench import grants, history, peer, processes, scale, stream
 from tests.bench.figures import Cell, number, pair, percentile, spread, table
 from tests.bench.service import (
     CONNECTIONS,
@@ -326,6 +326,7 @@ def main() -> None:
         rows += memory_rows(service)
         progress("a million rows")
         rows += measure_scale(service)
+        rows += history.rows(service)
     print(f"\n{table(rows)}\n\n{service.noise()}")
     print(
         "The reference was measured on another machine: compare on a similar one only. S3's own are of this run. "

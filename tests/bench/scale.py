@@ -11,7 +11,6 @@ from tests.bench.figures import Cell, Sample, percentile
 from tests.bench.service import REPEATS, SECONDS, Service, handler_times, reports, request
 
 DEPTH = int(os.environ.get("BENCH_ROWS") or 1_000_000)
-EXPIRED = DEPTH // 20
 INITS = 7
 
 

@@ -100,6 +100,6 @@ def test_the_console_type_checks_against_the_document(tmp_path: Path) -> None:
     run(NPM / "openapi-typescript", DOCUMENT, *options, cwd=tmp_path)
     run(NPM / "tsc", "--project", ".", cwd=tmp_path)
     # It fails where a name is none of the document's.
-    api = tmp_path / "static" / "api.js"
+    api = tmp_path / "static" / "app" / "api.js"
     api.write_text(api.read_text("utf-8").replace('Schemas["Quota"]', 'Schemas["Quote"]'), "utf-8")
     assert "Quote" in run(NPM / "tsc", "--project", ".", cwd=tmp_path, code=2)

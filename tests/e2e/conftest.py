@@ -3,6 +3,7 @@
 import pytest
 
 from local.s3 import S3
+from tests.e2e.chromium import browser, opens  # noqa: F401 - fixtures
 from tests.e2e.films import bucket_of
 from tests.service import Service
 

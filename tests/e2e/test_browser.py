@@ -18,14 +18,13 @@ import httpx
 import pytest
 
 from local.s3 import S3
+from tests.e2e.chromium import BROWSER, needs_browser
 from tests.e2e.clients import Company, add_member, expect
 from tests.e2e.films import FILM, make, put
 from tests.environment import of_child
 from tests.service import Service
 
 pytestmark = pytest.mark.transports("over_http")
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 PLAYER = Path(__file__).with_name("player.html")
 PAGE = Path(__file__).with_name("page.html")
@@ -102,9 +101,6 @@ def browsing(url: str, profile: Path) -> Iterator[None]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ def page(http: httpx.Client, path: str = "/console") -> httpx.Response:
 
 
 def linked(answer: httpx.Response) -> list[str]:
-    """The paths of what the page names, as a browser resolves them."""
-    return [urljoin(answer.url.path, each) for each in re.findall(r'(?:href|src)="([^"]+)"', answer.text)]
+    """The URLs of what the page names, as a browser resolves them."""
+    return [urljoin(str(answer.url), each) for each in re.findall(r'(?:href|src)="([^"]+)"', answer.text)]
 
 
 def policy(answer: httpx.Response) -> dict[str, list[str]]:
@@ -65,7 +65,7 @@ def test_the_page_names_its_files_relative_to_any_stage_or_base_path(http: httpx
     answer = app.lambda_handler(event, context())
     (script,) = re.findall(r'<script type="module" src="([^"]+)"', answer["body"])
     assert urljoin(f"https://api.example.com{stage}/console", script) == (
-        f"https://api.example.com{stage}/console/{app.VERSION}/app.js"
+        f"https://api.example.com{stage}/console/{app.VERSION}/app/app.js"
     )
 
 
@@ -89,7 +89,7 @@ def test_uploads_may_go_to_the_bucket_and_nowhere_else(http: httpx.Client) -> No
     assert all(re.fullmatch(r"https?://[a-z0-9.:-]+", source) for source in sources[1:])
 
 
-@pytest.mark.parametrize("path", ["/console", "/console/any/app.js", "/console/any/pages/library.js"])
+@pytest.mark.parametrize("path", ["/console", "/console/any/app/app.js", "/console/any/pages/library.js"])
 def test_what_a_browser_has_already_is_not_sent_again(http: httpx.Client, path: str) -> None:
     first = http.get(path)
     for condition in (first.headers["ETag"], f'"other", W/{first.headers["ETag"]}', "*"):
@@ -101,7 +101,7 @@ def test_what_a_browser_has_already_is_not_sent_again(http: httpx.Client, path: 
 
 
 def test_another_releases_version_gets_the_file_and_does_not_keep_it(http: httpx.Client) -> None:
-    answer = http.get("/console/0123456789abcdef/app.js")
+    answer = http.get("/console/0123456789abcdef/app/app.js")
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-cache"
 
@@ -109,15 +109,15 @@ def test_another_releases_version_gets_the_file_and_does_not_keep_it(http: httpx
 @pytest.mark.parametrize(
     "path",
     [
-        "/console/any/nothing.js",
+        "/console/any/app/nothing.js",
         "/console/any/pages/nothing.js",
-        "/console/any/app.py",
-        "/console/any/styles.json",
-        "/console/any/%2e%2e%2fapp.py",
-        "/console/any/..%2Fapp.py",
+        "/console/any/console/app.py",
+        "/console/any/vendor/styles.json",
+        "/console/any/app/%2e%2e%2f%2e%2e%2fapp.py",
+        "/console/any/..%2Fapp.py/app.js",
         "/console/any/%2e%2e/app.py",
         "/console/any/pages/..%2f..%2fapp.py",
-        "/console/any/%2Fetc%2Fpasswd",
+        "/console/any/app/%2Fetc%2Fpasswd",
         "/console/any/vendor/README.md",
     ],
 )

@@ -5,95 +5,20 @@ for barriers. Screenshots are kept in .screenshots/.
 """
 
 import re
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from tests.e2e.clients import PASSWORD, Company, Person, add_member, found_company, unique
-from tests.e2e.films import FILM, bucket_of, padded, put
-from tests.e2e.test_browser import BROWSER, needs_browser
-from tests.runner import Runner
+from tests.e2e.chromium import ROOT, Opens, log_in, needs_browser, until, visit
+from tests.e2e.clients import PASSWORD, Company, add_member, found_company, unique
+from tests.e2e.films import FILM, bucket_of, put
 from tests.service import Service
 
 pytestmark = [pytest.mark.transports("over_http"), needs_browser]
 
-ROOT = Path(__file__).parents[2]
 AXE = ROOT / ".document-tools" / "node_modules" / "axe-core" / "axe.min.js"
 SHOTS = ROOT / ".screenshots"
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--mute-audio", "--autoplay-policy=no-user-gesture-required"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-PATIENCE = 60_000  # ms
-# What Chromium itself writes of an answer that is no success: the page shows it in words.
-NOT_OURS = re.compile(
-    r"Failed to load resource: (the server responded with a status of (401|403|404|422)|net::ERR_INTERNET)"
-)
-type Opens = Callable[..., BrowserContext]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def opens(browser: Browser, service: Service) -> Iterator[Opens]:
-    """Makes a profile of its own; at the end none of its pages has written an error."""
-    contexts: list[BrowserContext] = []
-    said: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"} and not NOT_OURS.match(message.text):
-            said.append(message.text)
-
-    def watch(page: Page) -> None:
-        page.on("console", note)
-        page.on("pageerror", lambda failure: said.append(str(failure)))
-
-    def make(url: str = service.url, **options: object) -> BrowserContext:
-        settings = {"base_url": url, "locale": "en-US", "viewport": {"width": 1440, "height": 900}, **options}
-        context = browser.new_context(**settings)  # type: ignore[arg-type]  # its options are many, and optional
-        context.set_default_timeout(PATIENCE)
-        context.on("page", watch)
-        contexts.append(context)
-        return context
-
-    expect.set_options(timeout=PATIENCE)
-    yield make
-    for context in contexts:
-        context.close()
-    assert said == []
-
-
-def log_in(page: Page, person: Person, *, keep: bool = False) -> None:
-    page.goto("/console")
-    page.get_by_label("E-mail address").fill(person.email)
-    page.get_by_label("Password").fill(PASSWORD)
-    if keep:
-        page.get_by_label("Keep me logged in").check()
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("heading", name="Library")).to_be_visible()
-
-
-def until(page: Page, true: str) -> None:
-    """Wait for a JavaScript expression. Playwright's own wait needs `eval`, which the page's policy forbids."""
-    deadline = time.monotonic() + PATIENCE / 1000
-    while not page.evaluate(true):
-        assert time.monotonic() < deadline, true
-        page.wait_for_timeout(100)
-
-
-def visit(page: Page, name: str) -> None:
-    page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
 
 
 def play_to_the_end(page: Page) -> None:
@@ -108,7 +33,7 @@ def test_a_company_signs_up_uploads_watches_reports_deletes_and_restores(opens: 
     film = tmp_path / "first-steps.mp4"
     film.write_bytes((ROOT / "tests" / "data" / "dunes.mp4").read_bytes())
 
-    page.goto("/console#/signup")
+    page.goto("console#/signup")
     page.get_by_label("Company name").fill(name)
     page.get_by_label("Your e-mail address").fill(f"{name}@example.com")
     page.get_by_label("Password").fill("short")
@@ -190,7 +115,7 @@ def test_a_guest_who_types_an_admins_address_sees_no_admins_page(opens: Opens, a
     log_in(page, acme.guest)
     expect(page.get_by_role("link", name="Members")).to_have_count(0)
     for path in ("members", "reports", "upload", "bin"):
-        page.goto(f"/console#/{path}")
+        page.goto(f"console#/{path}")
         expect(page.get_by_text("For admins only")).to_be_visible()
 
 
@@ -199,56 +124,13 @@ def test_the_browsers_language_is_spoken_and_can_be_switched(
     opens: Opens, acme: Company, locale: str, title: str
 ) -> None:
     page = opens(locale=locale).new_page()
-    page.goto("/console")
+    page.goto("console")
     page.locator("input[type=email]").fill(acme.guest.email)
     page.locator("input[type=password]").fill(PASSWORD)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=title)).to_be_visible()
     page.get_by_role("button", name="한국어" if title == "Library" else "English").click()
     expect(page.get_by_role("heading", name="라이브러리" if title == "Library" else "Library")).to_be_visible()
-
-
-def test_an_upload_survives_a_lost_network(opens: Opens, tmp_path: Path, service: Service, acme: Company) -> None:
-    company = found_company(acme.admin.http)
-    film = tmp_path / "long.mp4"
-    film.write_bytes(padded(40 * 1024 * 1024))
-    context = opens()
-    page = context.new_page()
-    log_in(page, company.admin)
-    visit(page, "Upload")
-    with page.expect_response(lambda answer: "partNumber=1" in answer.url):
-        page.locator("input[type=file]").set_input_files(film)
-    context.set_offline(True)
-    page.wait_for_timeout(1500)
-    context.set_offline(False)
-    expect(page.get_by_text("In the library")).to_be_visible()
-
-
-def test_two_tabs_and_a_pause_outlive_their_tokens(opens: Opens, tmp_path: Path) -> None:
-    """Tokens of seconds: both tabs renew at once and stay logged in; a paused film goes on with a new URL."""
-    short = {"ACCESS_TOKEN_SECONDS": "4", "PLAYBACK_TOKEN_SECONDS": "4"}
-    with Runner(tmp_path / "local", BCRYPT_COST="4", **short) as runner:
-        service = Service(runner.url, runner.environment)
-        with closing(httpx.Client(base_url=runner.url, timeout=60, trust_env=False)) as http:
-            company = found_company(http)
-            film = company.video(file_path=put(bucket_of(service), company, FILM))
-        context = opens(runner.url)
-        first, second = context.new_page(), context.new_page()
-        log_in(first, company.guest, keep=True)
-        second.goto("/console")
-        expect(second.get_by_role("heading", name="Library")).to_be_visible()
-        first.wait_for_timeout(5000)
-        for tab in (first, second):
-            visit(tab, "Plan")
-        for tab in (first, second):
-            expect(tab.get_by_text("PAID plan")).to_be_visible()
-        first.goto(f"/console#/watch/{film}")
-        until(first, "document.querySelector('video')?.readyState >= 2")
-        first.evaluate("document.querySelector('video').pause()")
-        first.wait_for_timeout(6000)
-        first.evaluate("const v = document.querySelector('video'); v.currentTime = 9; v.play().catch(() => 0)")
-        until(first, "document.querySelector('video')?.currentTime > 10")
-        context.close()  # before the service ends
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -279,7 +161,7 @@ def test_no_page_has_a_serious_barrier_or_is_wider_than_the_screen(
         page.screenshot(path=SHOTS / f"{name}-{scheme}-{width}.png", full_page=True)
 
     for path in ("login", "signup"):
-        page.goto(f"/console#/{path}")
+        page.goto(f"console#/{path}")
         page.reload()
         look(path)
     log_in(page, company.admin)

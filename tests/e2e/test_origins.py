@@ -7,9 +7,10 @@ import httpx
 import pytest
 
 from local.s3 import S3
+from tests.e2e.chromium import needs_browser
 from tests.e2e.clients import PASSWORD, Company, expect
 from tests.e2e.films import FILM, put
-from tests.e2e.test_browser import Page, browsing, needs_browser
+from tests.e2e.test_browser import Page, browsing
 from tests.in_process import routes
 from tests.service import Service
 

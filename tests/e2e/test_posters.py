@@ -37,10 +37,11 @@ def test_a_poster_is_given_back_as_it_is_to_every_member(acme: Company) -> None:
 def test_who_has_it_already_gets_no_bytes(acme: Company) -> None:
     video = acme.video()
     etag = f'"{expect(put(acme.admin, video, PIXEL), 200)["poster"]}"'
-    for condition in (etag, f"W/{etag}", f'"x", {etag}', "*"):
+    for condition in (etag, f"W/{etag}", f'"x", {etag}', f'"a,b",,{etag} , "y"', "*"):
         answer = get(acme.guest, video, **{"If-None-Match": condition})
         assert (answer.status_code, answer.content, answer.headers["ETag"]) == (304, b"", etag)
-    assert get(acme.guest, video, **{"If-None-Match": '"x"'}).content == PIXEL
+    for condition in ('"x"', '"*"', 'W/"*"', '"x", *', etag.strip('"'), f"'{etag}'", etag.upper(), "", ","):
+        assert get(acme.guest, video, **{"If-None-Match": condition}).content == PIXEL
 
 
 def test_a_new_poster_takes_the_place_of_the_old_one_and_its_bytes_say_its_type(acme: Company) -> None:

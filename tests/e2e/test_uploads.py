@@ -174,8 +174,8 @@ def test_replacing_a_file_keeps_views_and_points_and_the_old_one_goes(acme: Comp
     replaced = expect(complete(acme.admin, upload), 201)
     assert (replaced["id"], replaced["name"], replaced["size"]) == (video["id"], "Kept", len(WHOLE))
     # A viewer in the middle of the old file notices.
-    headers = {"Range": "bytes=1000-", "If-Range": first.headers["ETag"]}
-    assert viewer.get(stream(video["id"]), headers=headers).status_code == 200
+    headers = {"Range": "bytes=1000-1999", "If-Match": first.headers["ETag"]}
+    assert viewer.get(stream(video["id"]), headers=headers).status_code == 412
     assert viewer.me()["point"] == 10
     objects, _ = in_s3(bucket, acme)
     assert object_key(acme.id, video["file_path"]) not in objects

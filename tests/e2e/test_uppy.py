@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, sync_playwright
 
+from tests.e2e.chromium import BROWSER, needs_browser
 from tests.e2e.clients import Company, expect, found_company
 from tests.e2e.films import padded
-from tests.e2e.test_browser import BROWSER, Page, needs_browser
+from tests.e2e.test_browser import Page
 from tests.environment import of_child
 from tests.in_process import routes
 from tests.service import Service

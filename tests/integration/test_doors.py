@@ -15,29 +15,16 @@ import pytest
 from tests.e2e.clients import PASSWORD, Company, add_member, expect, problem, unique
 from tests.e2e.films import put
 from tests.in_process import context, fresh, load
-from tests.service import Services, forget
+from tests.service import Services
 from vms import database, passwords
 from vms.domain import sessions, users
 from vms.observability import logger
-from vms.settings import SettingError
+from vms.settings import TABLE, SettingError
 
 pytestmark = pytest.mark.usefixtures("environment")
 
 EVENTS = Path(__file__).parents[2] / "events"
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    """Changes a setting for one test."""
-
-    def change(name: str, value: str) -> None:
-        monkeypatch.setenv(name, value)
-        forget()
-
-    yield change
-    monkeypatch.undo()
-    forget()
 
 
 def with_token(event: dict[str, Any], token: str) -> dict[str, Any]:
@@ -318,3 +305,41 @@ def test_a_refused_request_leaves_one_log_line_with_its_id_caller_route_and_prob
         assert (keys["correlation_id"], keys["user_id"], keys["route"]) == (refusal["instance"], acme.guest.id, route)
     assert acme.guest.http.get("/v1/auth/me").status_code == 401
     assert logger.get_current_keys()["user_id"] is None
+
+
+@pytest.mark.parametrize("path", ["/v1/videos/id/{}", "/v1/videos/stream/{}"])
+def test_where_only_errors_are_logged_a_refused_request_still_leaves_a_line_with_all_of_that(
+    acme: Company, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    """The line of metrics, which has no level: `LogLevel=ERROR` hides the other one."""
+    capsys.readouterr()
+    refusal = problem(acme.guest.get(path.format(2**60)), 404, "not-found")
+    (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines() if text.startswith('{"_aws"')]
+    told = {name: line[name] for name in ("correlation_id", "user_id", "route", "status", "problem")}
+    assert told == {
+        "correlation_id": refusal["instance"],
+        "user_id": acme.guest.id,
+        "route": f"GET {path.format('{video_id}')}",
+        "status": 404,
+        "problem": "urn:vms:error:not-found",
+    }
+    acme.guest.me()
+    assert "problem" not in capsys.readouterr().out
+
+
+def broken() -> Iterator[tuple[str, str, str]]:
+    """A value that is refused for each setting of some functions, and each of them."""
+    for row in TABLE:
+        value = "" if row.default is None else "?"
+        # What is any text cannot be broken, and the one endpoint is not looked at where the other is set.
+        if row.used_by != "all" and (row.form[0] != "text" or not value) and row.name != "AWS_ENDPOINT_URL":
+            yield from ((row.name, value, function) for function in row.used_by.split(", "))
+
+
+@pytest.mark.parametrize(("name", "value", "function"), list(broken()))
+def test_a_broken_setting_stops_each_function_that_uses_it_at_its_start(
+    setting: Callable[[str, str], None], name: str, value: str, function: str
+) -> None:
+    setting(name, value)
+    with pytest.raises(SettingError, match=name):
+        fresh(function)

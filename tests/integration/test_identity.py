@@ -18,24 +18,11 @@ import pytest
 
 from tests.e2e.clients import PASSWORD, Company, Person, add_member, expect, found_company, log_in, problem, unique
 from tests.e2e.films import put
-from tests.service import Services, forget
+from tests.service import Services
 from vms import aws, database, jwts, keys, passwords
 from vms.domain import corporations
 
 pytestmark = pytest.mark.usefixtures("environment")
-
-
-@pytest.fixture
-def setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    """Changes a setting for one test."""
-
-    def change(name: str, value: str) -> None:
-        monkeypatch.setenv(name, value)
-        forget()
-
-    yield change
-    monkeypatch.undo()
-    forget()
 
 
 @pytest.fixture

@@ -103,9 +103,10 @@ def error_of(*arguments: str, **said: str) -> str:
 def test_what_is_missing_is_said_in_one_line(command: str, cloudformation: str) -> None:
     here = {**KEYS, "AWS_ENDPOINT_URL_CLOUDFORMATION": cloudformation}
     assert error_of(command, "x") == "error: no region is set: export AWS_REGION=…, or name a profile by AWS_PROFILE\n"
-    assert error_of(command, "x", AWS_DEFAULT_REGION=REGION) == (
-        "error: no credentials for AWS: log in with the AWS tools, or export AWS_PROFILE=…\n"
-    )
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        assert error_of(command, "x", **{name: REGION}) == (
+            "error: no credentials for AWS: log in with the AWS tools, or export AWS_PROFILE=…\n"
+        )
     assert error_of(command, "", **here) == "error: which stack? Say STACK=… to make\n"
     for missing in (error_of(command, "x", **here), error_of(command, "x", **here, AWS_PROFILE="nope")):
         assert missing.startswith("error: ")

@@ -168,6 +168,8 @@ def test_a_purge_beside_a_stream_and_a_log_in_leaves_nothing(runner: Runner, web
         ({}, "which action?"),
         ({"ACTION": "drop"}, "which action?"),
         ({"ACTION": "show"}, "wants CORPORATION=…"),
+        ({"ACTION": "revoke-sessions"}, "wants MEMBER=… or CORPORATION=…, and not both"),
+        ({"ACTION": "revoke-sessions", "MEMBER": "1", "CORPORATION": "1"}, "and not both"),
         ({"ACTION": "set-plan"}, "wants CORPORATION=… and PLAN=…"),
         ({"ACTION": "show", "CORPORATION": "seven"}, "must be a number"),
         ({"ACTION": "set-plan", "CORPORATION": "1", "PLAN": "PAID", "UNTIL": "soon"}, "UNTIL must be a day"),

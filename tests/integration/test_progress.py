@@ -151,6 +151,46 @@ def test_a_film_of_unknown_duration_is_resumed_and_not_completed(theatre: Theatr
     assert (answer["watched_seconds"], answer["completed_at"] is not None) == (20, True)
 
 
+def test_a_shorter_film_in_its_place_takes_nothing_back_and_nobody_is_beyond_its_end(theatre: Theatre) -> None:
+    video, who = theatre.film(), theatre.company.guest
+    send(who, video, [(0, 10), (250, 270), (800, 1000)], 90)
+    theatre.wait(video, 3600)
+
+    def hours() -> Decimal:
+        row = theatre.own.execute("SELECT sum(seconds) FROM activity WHERE video_id = %s", (video,)).fetchone()
+        assert row is not None
+        return Decimal(row[0])
+
+    assert hours() == 23
+    theatre.own.execute("UPDATE video SET duration = 26 WHERE seq = %s", (video,))
+    found = expect(who.get(f"/v1/videos/{video}/progress"), 200)
+    assert found == {"position": 26, "watched_seconds": 2, "duration": 26, "completed_at": None}
+    for path in (f"/v1/videos/id/{video}", "/v1/videos?limit=1"):
+        seen = expect(who.get(path), 200)
+        seen = seen["items"][0] if "items" in seen else seen
+        assert (seen["id"], seen["position"], seen["duration"]) == (video, 26, 26)
+    assert send(who, video, [], 26) == found
+    assert hours() == 23  # and no day's report has hours below none
+    assert send(who, video, [(0, 200)], 20)["watched_seconds"] == 21
+    theatre.own.execute("UPDATE video SET duration = 100 WHERE seq = %s", (video,))  # and the longer one again
+    assert send(who, video, [], 20)["watched_seconds"] == 42
+
+
+@pytest.mark.parametrize("duration", [0, 0.0004])
+def test_a_film_without_a_length_is_not_completed(theatre: Theatre, duration: float) -> None:
+    video = theatre.film(duration)
+    answer = send(theatre.company.guest, video, [(0, 10)], 1)
+    assert answer == {"position": 1, "watched_seconds": 1, "duration": None, "completed_at": None}
+
+
+@pytest.mark.parametrize(("tenths", "completed"), [(899, False), (900, True)])
+def test_a_film_is_completed_at_90_percent_and_not_before(theatre: Theatre, tenths: int, completed: bool) -> None:
+    video, who = theatre.film(), theatre.company.guest
+    send(who, video, [])
+    theatre.wait(video, 3600)
+    assert (send(who, video, [(1000 - tenths, 1000)])["completed_at"] is not None) == completed
+
+
 def test_slivers_do_not_pile_up_and_whoever_sees_the_film_completes_it(theatre: Theatre) -> None:
     video, who = theatre.film(), theatre.company.guest
     seconds = 0.0

@@ -229,12 +229,48 @@ def test_the_name_and_the_addresses_of_a_purged_corporation_are_free(place: Plac
     expect(place.stage.http.post("/v1/corporations", json=body), 201)
 
 
+@pytest.mark.parametrize("rolled_up", [False, True])
+def test_what_a_purged_user_did_counts_on_in_reports_on_others(place: Place, rolled_up: bool) -> None:
+    company = found_company(place.stage.http)
+    video, watched = company.video(), {"position": 36, "watched": [[0, 20]]}
+    expect(company.guest.call("POST", "/v1/view-logs", {"video_id": video}), 201)
+    expect(company.guest.call("PUT", f"/v1/videos/{video}/progress", watched), 200)
+    if rolled_up:
+        rollup.roll_up()
+    paths = ("videos", "views?by=day", "views?by=week")
+    before = [expect(company.admin.get(f"/v1/reports/{path}"), 200)["items"] for path in paths]
+    assert (before[0][0]["viewers"], before[0][0]["watched_hours"]) == (1, 0.01)
+    assert operate("purge-user", user=company.guest.id)["done"] is True
+    assert [expect(company.admin.get(f"/v1/reports/{path}"), 200)["items"] for path in paths] == before
+    assert [row["user_id"] for row in expect(company.admin.get("/v1/reports/members"), 200)["items"]] == [
+        company.admin.id
+    ]
+
+
+def test_a_purge_waits_for_a_roll_up_that_is_at_work(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    company = found_company(place.stage.http)
+    expect(company.guest.call("POST", "/v1/view-logs", {"video_id": company.video()}), 201)
+    pauses: list[float] = []
+    with psycopg.connect(place.stage.own.info.dsn, password=place.stage.own.info.password) as other:
+        other.execute("SELECT FROM activity_total WHERE kind = 'roll-up' FOR UPDATE")
+
+        def end(seconds: float) -> None:
+            pauses.append(seconds)
+            other.rollback()
+
+        monkeypatch.setattr("vms.operator.purge.time.sleep", end)
+        assert operate("purge-user", user=company.guest.id)["done"] is True
+    assert len(pauses) == 1
+    assert expect(company.admin.get("/v1/reports/videos"), 200)["items"][0]["viewers"] == 1
+
+
 def test_a_purged_user_is_gone_and_everybody_else_keeps_what_they_had(place: Place) -> None:
     company = place.populated()
+    rollup.roll_up()
     before, files, guest = place.rows(), place.bucket.contents(), company.guest
     answer = operate("purge-user", user=guest.id)
     assert (answer["found"], answer["done"]) == (True, True)
-    each = ("video_view_log", "video_progress", "activity", "viewer_presence", "refresh_token", "rating", "user")
+    each = ("video_view_log", "video_progress", "viewer_presence", "refresh_token", "rating", "user")
     assert answer["rows"] == dict.fromkeys(each, 1)
     after = place.rows()
     for table, rows in before.items():

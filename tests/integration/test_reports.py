@@ -205,12 +205,45 @@ def test_what_the_api_does_is_reported_at_once_and_after_the_schedule(stage: Sta
 
 def test_a_roll_up_at_the_same_time_leaves_it_to_the_other(stage: Stage, history: Any) -> None:
     made, *_ = history
+    rollup.roll_up()
     made.view(made.company.admin.id, found_company(stage.http).video(), datetime(2026, 10, 3, tzinfo=UTC))
     with psycopg.connect(stage.own.info.dsn, password=stage.own.info.password) as other:
         other.execute("SELECT FROM activity_total WHERE kind = 'roll-up' FOR UPDATE")
         assert rollup.roll_up() == 0
     assert rollup.roll_up() == 1
     assert rollup.roll_up() == 0
+
+
+def test_a_roll_up_looks_up_each_subject_once_and_not_each_quarter_of_an_hour(stage: Stage) -> None:
+    made = History(stage, found_company(stage.http), 60, 20)
+    rollup.roll_up()
+    with stage.own.transaction(force_rollback=True):
+        stage.own.execute(
+            """INSERT INTO video_view_log (user_id, video_id, created_at)
+            SELECT m, v, timestamptz '2026-01-01Z' + (row_number() OVER (ORDER BY m, v)) * interval '15 minutes'
+            FROM unnest(%s::bigint[]) m, unnest(%s::bigint[]) v""",
+            (made.members, made.videos),
+        )
+        text = f"EXPLAIN (ANALYZE, FORMAT JSON) {rollup._ROLL_UP}"
+        row = stage.own.execute(text, {"most": rollup.BATCH}).fetchone()
+    assert row is not None
+    # Look-ups within a statement pass all that it has stored so far: one for each row would take the rows' square.
+    assert 0 < max(loops_of(row[0][0]["Plan"], "activity_total")) <= len(made.members) + len(made.videos) + 3
+
+
+def loops_of(plan: dict[str, Any], table: str) -> list[float]:
+    """How often each scan of this table ran."""
+    own = [float(plan["Actual Loops"])] if plan.get("Relation Name") == table and "Scan" in plan["Node Type"] else []
+    return own + [loops for step in plan.get("Plans", []) for loops in loops_of(step, table)]
+
+
+def test_a_roll_up_ends_after_its_time_and_the_next_goes_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    company = found_company(stage.http)
+    rollup.roll_up()
+    for who in (company.guest, company.admin):
+        expect(who.call("POST", "/v1/view-logs", {"video_id": company.video()}), 201)
+    monkeypatch.setattr(rollup, "BATCH", 1)
+    assert [rollup.roll_up(seconds=-1), rollup.roll_up(seconds=-1), rollup.roll_up()] == [1, 1, 0]
 
 
 def test_a_roll_up_that_crashes_moves_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,8 +307,8 @@ def fill(history: History, days: int) -> None:
     )
 
 
-def buffers(history: History, path: str) -> int:
-    """The pages of the database that a report's statement touches."""
+def plan_of(history: History, path: str) -> dict[str, Any]:
+    """How a report's statement was carried out."""
     sent: list[tuple[Any, Any]] = []
     fetch_all = database.fetch_all
 
@@ -290,7 +323,20 @@ def buffers(history: History, path: str) -> int:
     row = history.stage.own.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", given).fetchone()
     assert row is not None
     plan = row[0] if isinstance(row[0], list) else json.loads(row[0])
-    return int(plan[0]["Plan"]["Shared Hit Blocks"]) + int(plan[0]["Plan"]["Shared Read Blocks"])
+    found: dict[str, Any] = plan[0]["Plan"]
+    return found
+
+
+def buffers(history: History, path: str) -> int:
+    """The pages of the database that a report's statement touches."""
+    plan = plan_of(history, path)
+    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
+
+
+def rows_of(plan: dict[str, Any]) -> float:
+    """How many rows all steps of a plan have passed on."""
+    own = float(plan["Actual Rows"]) * float(plan["Actual Loops"])
+    return own + sum(rows_of(step) for step in plan.get("Plans", []))
 
 
 @pytest.mark.parametrize("factor", [20, pytest.param(1000, marks=pytest.mark.deep)])
@@ -305,3 +351,10 @@ def test_a_report_costs_the_same_with_fifty_times_the_views(stage: Stage, factor
     for path in REPORTS:
         cheap, dear = buffers(few, path), buffers(many, path)
         assert dear <= 1.5 * cheap, f"{path}: {cheap} pages with few views, {dear} with many"
+    # Where a clock is changed, the members of an hour are counted one by one, not those of the week.
+    for change in (
+        "Europe/Berlin",
+        "Australia/Lord_Howe",
+    ):  # on 29 March by an hour more, on 5 April by half an hour less
+        rows = rows_of(plan_of(many, f"views?by=week&from=2026-03-23&to=2026-04-05&timezone={change}"))
+        assert rows < 50 * factor * 20 * 14 / 120 / 5, f"{change}: {rows} rows"

@@ -189,11 +189,22 @@ def test_what_is_acknowledged_outlives_a_kill_of_the_postgres_server(tmp_path: P
         assert connection.execute("SELECT count(*) FROM acknowledged").fetchone() == (200,)
 
 
-def test_a_broken_setting_is_one_line_that_names_it_before_anything_starts(runner: Runner) -> None:
-    runner.environment["BCRYPT_COST"] = "abc"
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("BCRYPT_COST", "4 to 16"),
+        ("STREAMS_PER_USER", "0 to 10000"),
+        ("QUOTA_FREE_VIDEOS", "0 to 1000000000"),
+        ("UPLOAD_SECONDS", "1 to 518400"),
+    ],
+)
+def test_a_broken_setting_is_one_line_that_names_it_before_anything_starts(
+    runner: Runner, name: str, told: str
+) -> None:
+    runner.environment[name] = "abc"
     refused = runner.command("run")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == "error: setting BCRYPT_COST must be 4 to 16\n"
+    assert refused.stderr == f"error: setting {name} must be {told}\n"
     assert not runner.directory.exists()
 
 

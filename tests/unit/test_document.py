@@ -84,6 +84,18 @@ def test_every_operation_has_a_name_of_its_own_and_says_who_may() -> None:
     assert {tag["name"] for tag in DOCUMENT["tags"]} == {tag for operation in OPERATIONS for tag in operation["tags"]}
 
 
+def test_what_comes_beside_json_says_its_headers_and_bytes_are_bytes() -> None:
+    poster = DOCUMENT["paths"]["/v1/videos/{video}/poster"]["get"]
+    assert [parameter["name"] for parameter in poster["parameters"]] == ["video", "If-None-Match"]
+    assert all(poster["responses"][status]["headers"].keys() == {"ETag"} for status in ("200", "304"))
+    for kind in ("application/octet-stream", "image/jpeg", "image/webp"):
+        assert poster["responses"]["200"]["content"][kind]["schema"] == {"type": "string", "format": "binary"}
+    for name in ("videos", "members", "views"):
+        answer = DOCUMENT["paths"][f"/v1/reports/{name}"]["get"]["responses"]["200"]
+        assert answer["headers"].keys() == {"Content-Disposition", "Link"}
+        assert answer["content"].keys() == {"application/json", "text/csv"}
+
+
 def test_every_body_has_an_example_that_its_schema_takes_and_a_put_wants_a_field() -> None:
     for path in DOCUMENT["paths"].values():
         for method, operation in path.items():

@@ -49,11 +49,33 @@ def extended(width: int, height: int) -> bytes:
     return webp(chunk(b"VP8X", header), PIXEL[12:])
 
 
+# The largest that VP8L has: 16384 x 16384.
+LARGE = chunk(b"VP8L", b"\x2f" + struct.pack("<I", 16383 | 16383 << 14) + bytes(10))
+
+
+def animated(width: int, height: int, frame: bytes) -> bytes:
+    """An animation of one frame of this size on a canvas of one pixel."""
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    head = chunk(b"VP8X", b"\x02" + bytes(9)) + chunk(b"ANIM", bytes(6))
+    return webp(head, chunk(b"ANMF", bytes(6) + size + bytes(4) + frame))
+
+
+def with_frames(whole: bytes, *sides: int) -> bytes:
+    """The JPEG with headers of square frames of these sizes in place of its own."""
+    start = whole.index(b"\xff\xc0")
+    end = start + 2 + int.from_bytes(whole[start + 2 : start + 4], "big")
+    header = whole[start:end]
+    frames = [header[:5] + 2 * side.to_bytes(2, "big") + header[9:] for side in sides]
+    return whole[:start] + b"".join(frames) + whole[end:]
+
+
 def test_the_type_and_the_size_are_in_the_bytes() -> None:
     assert images.read(PIXEL) == Image("image/webp", 1, 1)
     assert images.read(LOSSY) == Image("image/webp", 1, 1)
     assert images.read(extended(640, 360)) == Image("image/webp", 640, 360)
     assert images.read(JPEG) == Image("image/jpeg", 64, 36)
+    assert images.read(with_frames(JPEG, 4096)) == Image("image/jpeg", 4096, 4096)
+    assert images.read(animated(1, 1, PIXEL[12:])) == Image("image/webp", 1, 1)
 
 
 @needs_webp
@@ -90,6 +112,14 @@ def test_a_part_of_an_image_and_an_image_with_something_behind_it_are_refused(wh
         b"\xff\xd8\xff\xfe\x00\x00\xff\xd9",
         extended(4097, 1),
         extended(1, 4097),
+        webp(LARGE),
+        webp(chunk(b"VP8X", bytes(10)), LARGE),  # a canvas of one pixel
+        webp(PIXEL[12:], LARGE),
+        animated(2, 1, PIXEL[12:]),
+        animated(1, 1, LARGE),
+        animated(1, 1, PIXEL[12:-1]),
+        with_frames(JPEG, 60_000, 64),
+        with_frames(JPEG, 64, 60_000),
     ],
 )
 def test_anything_else_is_refused(data: bytes) -> None:

@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,22 @@ def test_a_newer_key_is_found_when_a_token_names_it(key_file: Path, monkeypatch:
         jwts.verify(token, "access")
     assert keys.key_of("new") == NEW
     assert keys.key_of("unknown") is None
+
+
+@pytest.mark.parametrize("clock", ["time", "monotonic"])
+def test_keys_are_read_again_after_ten_minutes_by_either_clock(
+    key_file: Path, monkeypatch: pytest.MonkeyPatch, clock: str
+) -> None:
+    """The clock that never goes back may stand still while an execution environment is frozen."""
+    access()
+    key_file.write_text(json.dumps({"current": "new", "new": NEW, "old": OLD}))
+    now = {"time": time.time(), "monotonic": time.monotonic()}
+    monkeypatch.setattr("vms.keys.time.time", lambda: now["time"])
+    monkeypatch.setattr("vms.keys.time.monotonic", lambda: now["monotonic"])
+    now[clock] += keys.STALE_AFTER - 1
+    assert keys.signing_key() == ("old", OLD)
+    now[clock] += 2
+    assert keys.signing_key() == ("new", NEW)
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512", "none"])

@@ -46,8 +46,6 @@ MAX_BODY_BYTES = 64 * 1024
 # known any more.
 REPLACED = "\ufffd".encode()
 
-_JSON_TYPES = {"application/json": "object"}  # of an answer's body by its media type; any other is a string
-
 type Event = Mapping[str, Any]
 
 
@@ -335,6 +333,13 @@ def _camel_case(name: str) -> str:
     return first + "".join(other.capitalize() for other in others)
 
 
+def _schema_of(media: str) -> dict[str, str]:
+    """Of an answer's body: an object, text, or bytes."""
+    if media == "application/json":
+        return {"type": "object"}
+    return {"type": "string"} if media.startswith("text/") else {"type": "string", "format": "binary"}
+
+
 def _documented(
     status: int, known: Sequence[type[Problem]], also: Mapping[int, str], media: Sequence[str]
 ) -> dict[int, Any]:
@@ -342,7 +347,7 @@ def _documented(
     for other, meaning in also.items():
         documented[other] = {"description": meaning}
     if media:
-        documented[status]["content"] = {kind: {"schema": {"type": _JSON_TYPES.get(kind, "string")}} for kind in media}
+        documented[status]["content"] = {kind: {"schema": _schema_of(kind)} for kind in media}
     for problem in dict.fromkeys(known):
         said = f"{problem.title} (`{problem.type}`)"
         if problem.status in documented:

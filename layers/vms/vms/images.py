@@ -4,6 +4,7 @@ The parts of the file are walked to its end, so that a file that is also somethi
 is refused. The pixels are not decoded.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,8 @@ MOST_PIXELS_A_SIDE = 4096
 # RFC 9649 section 2.7: what a WebP file may consist of.
 _WEBP_CHUNKS = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "}
 _WEBP_PICTURES = {b"VP8 ", b"VP8L", b"ANMF"}
+_WEBP_FIRST = {b"VP8 ", b"VP8L", b"VP8X"}
+_BROKEN_WEBP = ValueError("is not a whole WebP file, or has something besides")
 # T.81 table B.1: the start of a frame, but for the codes that mean something else; markers without a length.
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_RESTARTS = set(range(0xD0, 0xD8))
@@ -42,30 +45,49 @@ def read(data: bytes) -> Image:
 
 
 def _webp(data: bytes) -> tuple[int, int]:
-    broken = ValueError("is not a whole WebP file, or has something besides")
-    if _little(data, 4, 4) != len(data) - 8:
-        raise broken
+    chunks = _chunks(data, 12)
+    sizes = list(_sizes(chunks))
+    if _little(data, 4, 4) != len(data) - 8 or not chunks or chunks[0][0] not in _WEBP_FIRST:
+        raise _BROKEN_WEBP
+    # The first is the canvas. A decoder that does not look at it could be given a picture of a billion pixels.
+    if not {name for name, _ in chunks} & _WEBP_PICTURES or not _within(sizes):
+        raise _BROKEN_WEBP
+    return sizes[0]
+
+
+def _chunks(data: bytes, place: int) -> list[tuple[bytes, bytes]]:
+    """Name and content of each chunk from this place on, to the end (section 2.3)."""
     chunks: list[tuple[bytes, bytes]] = []
-    place = 12
     while place < len(data):
         length = _little(data, place + 4, 4)
         end = place + 8 + length
         chunks.append((data[place : place + 4], data[place + 8 : end]))
         place = end + length % 2
-    names = {name for name, _ in chunks}
-    if place != len(data) or not names <= _WEBP_CHUNKS or not names & _WEBP_PICTURES:
-        raise broken
-    name, first = chunks[0]
-    match name:
-        case b"VP8X" if len(first) == 10:
-            return _little(first, 4, 3) + 1, _little(first, 7, 3) + 1
-        case b"VP8L" if len(first) > 5 and first[0] == 0x2F:
-            sizes = _little(first, 1, 4)
-            return (sizes & 0x3FFF) + 1, (sizes >> 14 & 0x3FFF) + 1
-        case b"VP8 " if len(first) > 10 and first[3:6] == b"\x9d\x01\x2a":
-            return _little(first, 6, 2) & 0x3FFF, _little(first, 8, 2) & 0x3FFF
-        case _:
-            raise broken
+    if place != len(data) or not {name for name, _ in chunks} <= _WEBP_CHUNKS:
+        raise _BROKEN_WEBP
+    return chunks
+
+
+def _within(sizes: list[tuple[int, int]]) -> bool:
+    return all(width <= sizes[0][0] and height <= sizes[0][1] for width, height in sizes)
+
+
+def _sizes(chunks: list[tuple[bytes, bytes]]) -> Iterator[tuple[int, int]]:
+    """The pixels of the canvas, if there is one, and of each picture and frame."""
+    for name, content in chunks:
+        match name:
+            case b"VP8X" if len(content) == 10:
+                yield _little(content, 4, 3) + 1, _little(content, 7, 3) + 1
+            case b"VP8L" if len(content) > 5 and content[0] == 0x2F:
+                bits = _little(content, 1, 4)
+                yield (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+            case b"VP8 " if len(content) > 10 and content[3:6] == b"\x9d\x01\x2a":
+                yield _little(content, 6, 2) & 0x3FFF, _little(content, 8, 2) & 0x3FFF
+            case b"ANMF" if len(content) > 16:
+                yield _little(content, 6, 3) + 1, _little(content, 9, 3) + 1
+                yield from _sizes(_chunks(content, 16))
+            case b"VP8X" | b"VP8L" | b"VP8 " | b"ANMF":
+                raise _BROKEN_WEBP
 
 
 def _little(data: bytes, start: int, length: int) -> int:
@@ -85,6 +107,8 @@ def _jpeg(data: bytes) -> tuple[int, int]:
         if marker < 0xC0 or marker in {_SOI, _EOI, 0xFF} or marker in _JPEG_RESTARTS or length < 2:
             break
         if marker in _JPEG_FRAMES:
+            if size is not None:
+                break  # a decoder takes one of the two sizes, and not all take the same
             height, width = (int.from_bytes(data[place + at : place + at + 2], "big") for at in (5, 7))
             size = width, height
         place += 2 + length

@@ -19,8 +19,10 @@ from vms.reading import let_read
 LOCK = 7_018_442_290_114_653
 # The role of the functions, which sql/migrations makes and grants what it may.
 APP_ROLE = "vms_app"
-# Its limits: no request waits for the database longer.
+# Its limits: no request waits for the database longer. Nor does one wait for a statement to be compiled (PostgreSQL
+# manual, chapter 30): where the planner expects much, that takes tens of milliseconds, and none here runs as long.
 LIMITS = {
+    "jit": "off",
     "statement_timeout": "10s",
     "lock_timeout": "2s",
     "idle_in_transaction_session_timeout": "10s",

@@ -42,7 +42,11 @@ def authenticated(user_id: int) -> None:
 
 
 def refused(status: int, problem: str) -> None:
-    """Write one line for a request that is answered by a problem: its request id leads to status, type and caller."""
+    """Write one line for a request that is answered by a problem: its request id leads to status, type and caller.
+
+    The line of metrics says the same, whatever the level of the log is.
+    """
+    _request["problem"] = problem
     logger.info("refused", extra={"status": status, "problem": problem})
 
 

@@ -6,8 +6,10 @@ The zones are Python's, from the package tzdata; PostgreSQL only ever gets momen
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from importlib.resources import files
 from typing import Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 type Unit = Literal["day", "week"]
 
@@ -39,11 +41,15 @@ class Day:
 
 def zone(name: str) -> ZoneInfo:
     """The time zone of this name of the IANA database, in its case. Raises `ValueError`."""
-    try:
-        found = ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("must be a time zone's name, such as Asia/Seoul") from None
-    return found
+    if name not in names():
+        raise ValueError("must be a time zone's name, such as Asia/Seoul")
+    return ZoneInfo(name)
+
+
+@cache
+def names() -> frozenset[str]:
+    """Those of the package. A machine's own directory may have more: `localtime`, zones that count leap seconds."""
+    return frozenset(files("tzdata").joinpath("zones").read_text("ascii").split()) - {"Factory"}
 
 
 def begin(day: date, where: ZoneInfo) -> datetime:

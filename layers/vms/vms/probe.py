@@ -95,7 +95,7 @@ def probe(size: int, read: Callable[[int, int], bytes]) -> Film:
         width, height = height, width
     return Film(
         content_type=kind,
-        duration=round(seconds, 3) or None if seconds else None,
+        duration=round(seconds or 0, 3) or None,
         width=round(width) if width else None,
         height=round(height) if height else None,
         browser_playable=obstacle is None,

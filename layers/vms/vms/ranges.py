@@ -112,7 +112,7 @@ def not_modified(if_none_match: str | None, if_modified_since: str | None, etag:
     if if_none_match is not None:
         if if_none_match.strip() == "*":
             return True
-        return etag != "" and etag.removeprefix("W/") in {tag.removeprefix("W/") for tag in _tags(if_none_match)}
+        return etag != "" and etag.removeprefix("W/") in {tag.removeprefix("W/") for tag in tags(if_none_match)}
     since, modified = _seconds(if_modified_since), _seconds(last_modified)
     return since is not None and modified is not None and modified <= since
 
@@ -131,18 +131,18 @@ def range_still_holds(if_range: str | None, etag: str, last_modified: str, now: 
 def _unchanged(if_match: str | None, if_unmodified_since: str | None, found: Representation) -> bool:
     """If-Match by strong comparison (section 13.1.1), else If-Unmodified-Since (section 13.1.4)."""
     if if_match is not None:
-        return if_match.strip() == "*" or (not found.etag.startswith("W/") and found.etag in _tags(if_match))
+        return if_match.strip() == "*" or (not found.etag.startswith("W/") and found.etag in tags(if_match))
     since, modified = _seconds(if_unmodified_since), _seconds(found.last_modified)
     return since is None or modified is None or modified <= since
 
 
-def _tags(header: str) -> list[str]:
+def tags(header: str) -> list[str]:
     """The entity tags of a list, in which `*` and whatever else is no tag count for nothing (section 8.8.3)."""
-    tags, position = [], 0
+    listed, position = [], 0
     while found := _TAGS.match(header, position):
-        tags.append(found[1])
+        listed.append(found[1])
         position = found.end()
-    return tags if not header[position:].strip(" \t,") else []
+    return listed if not header[position:].strip(" \t,") else []
 
 
 def _order(digits: str) -> tuple[int, str]:

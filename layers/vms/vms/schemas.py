@@ -11,7 +11,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from vms import paths
-from vms.canonical import opaque
+from vms.canonical import name_key, opaque
 from vms.pages import FIRST, Slice, read_cursor
 from vms.passwords import MAX_BYTES, MIN_CHARACTERS
 
@@ -54,6 +54,12 @@ def _line(value: str) -> str:
 def _text(value: str) -> str:
     if not _line(value).strip():
         raise ValueError("must not be blank")
+    return value
+
+
+def _searched(value: str) -> str:
+    if not name_key(_text(value)):
+        raise ValueError("must not be blank")  # what cannot be seen does not count in a name: it would find all
     return value
 
 
@@ -183,7 +189,7 @@ Cursor = Annotated[
 Deleted = Annotated[bool, Query(description="List the deleted ones instead. For admins: 403 to a guest.")]
 Search = Annotated[
     str | None,
-    AfterValidator(lambda text: None if text is None else _text(text)),
+    AfterValidator(lambda text: None if text is None else _searched(text)),
     _says(minLength=1, maxLength=255, pattern=TEXT_PATTERN),
     Query(max_length=255, description="Only those with this in their name, in any case."),
 ]

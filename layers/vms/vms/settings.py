@@ -65,7 +65,11 @@ def _number[N: (int, float)](read: Callable[[str], N], least: N, most: N) -> For
             raise ValueError
         return value
 
-    return f"{least:.16g} to {most:.16g}", parse
+    return f"{_digits(least)} to {_digits(most)}", parse
+
+
+def _digits(number: float) -> str:
+    return str(int(number) if number == int(number) else number)
 
 
 def _database_url(raw: str) -> str:
@@ -174,14 +178,14 @@ S3_CONNECT_TIMEOUT_SECONDS = Setting("S3_CONNECT_TIMEOUT_SECONDS", _S3_SECONDS, 
 S3_FIRST_BYTE_TIMEOUT_SECONDS = Setting("S3_FIRST_BYTE_TIMEOUT_SECONDS", _S3_SECONDS, 5.0, "stream",
     "wait for S3 to answer")
 S3_IDLE_TIMEOUT_SECONDS = Setting("S3_IDLE_TIMEOUT_SECONDS", _S3_SECONDS, 10.0, "stream", "wait for its next bytes")
-QUOTA_FREE_BYTES = Setting("QUOTA_FREE_BYTES", _number(int, 0, 2**60), 5 * GIB, "uploads, videos",
-    "most bytes of uploaded files of a corporation on the FREE plan (5 GiB)")
-QUOTA_FREE_VIDEOS = Setting("QUOTA_FREE_VIDEOS", _number(int, 0, 1_000_000_000), 50, "uploads, videos",
-    "most videos of it")
-QUOTA_PAID_BYTES = Setting("QUOTA_PAID_BYTES", _number(int, 0, 2**60), 1024 * GIB, "uploads, videos",
-    "the same for PAID (1 TiB)")
-QUOTA_PAID_VIDEOS = Setting("QUOTA_PAID_VIDEOS", _number(int, 0, 1_000_000_000), 100_000, "uploads, videos",
-    "most videos of it")
+QUOTA_FREE_BYTES = Setting("QUOTA_FREE_BYTES", _number(int, 0, 2**60), 5 * GIB,
+    "corporations, operator, uploads, videos", "most bytes of uploaded files of a corporation on the FREE plan (5 GiB)")
+QUOTA_FREE_VIDEOS = Setting("QUOTA_FREE_VIDEOS", _number(int, 0, 1_000_000_000), 50,
+    "corporations, operator, uploads, videos", "most videos of it")
+QUOTA_PAID_BYTES = Setting("QUOTA_PAID_BYTES", _number(int, 0, 2**60), 1024 * GIB,
+    "corporations, operator, uploads, videos", "the same for PAID (1 TiB)")
+QUOTA_PAID_VIDEOS = Setting("QUOTA_PAID_VIDEOS", _number(int, 0, 1_000_000_000), 100_000,
+    "corporations, operator, uploads, videos", "most videos of it")
 UPLOAD_SECONDS = Setting("UPLOAD_SECONDS", _number(int, 1, 518_400), 86_400, "uploads",
     "life of an upload that is not completed (a day)")
 UPLOAD_URL_SECONDS = Setting("UPLOAD_URL_SECONDS", _number(int, 1, 43_200), 3600, "uploads",

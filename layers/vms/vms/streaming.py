@@ -88,7 +88,11 @@ def running_in_lambda() -> bool:
 
 
 def _post(address: str, head: bytes, response: Streamed, stall_seconds: float) -> None:
-    """Post one response, chunk by chunk, over a connection of its own; a raw socket spares importing http.client."""
+    """Post one response, chunk by chunk, over a connection of its own; a raw socket spares importing http.client.
+
+    A platform that itself waits for a stalled client may not notice the reset before the next event is asked for. It
+    then refuses that (see `_wait_for_acknowledgement`), which ends this process and the stream; Lambda starts another.
+    """
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host, int(port))) as connection:

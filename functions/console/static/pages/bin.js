@@ -1,7 +1,7 @@
 // The recycle bin: what was deleted, and how to get it back on a PAID plan.
-import { api } from "../api.js";
-import { Empty, More, Note, Poster, toast, useList } from "../parts.js";
-import { date, t } from "../text.js";
+import { api } from "../app/api.js";
+import { Empty, More, Note, Poster, toast, useList } from "../app/parts.js";
+import { date, t } from "../app/text.js";
 import { html, useState } from "../vendor/preact.js";
 
 export default function Bin() {
@@ -16,7 +16,7 @@ export default function Bin() {
     <${More} list=${list} />`;
 }
 
-/** @param {{video: import("../api.js").Video, onDone: () => void}} props */
+/** @param {{video: import("../app/api.js").Video, onDone: () => void}} props */
 function Row({ video, onDone }) {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState(/** @type {unknown} */ (null));
@@ -34,7 +34,7 @@ function Row({ video, onDone }) {
   };
   return html`<li class="row">
     <${Poster} video=${video} />
-    <div class="what"><strong>${video.name}</strong><small>${t("deleted-on", { date: date(video.updated_at) })}</small></div>
+    <div class="what"><strong dir="auto">${video.name}</strong><small>${t("deleted-on", { date: date(video.updated_at) })}</small></div>
     <button type="button" class="secondary" disabled=${busy} aria-busy=${busy ? "true" : undefined} onClick=${restore}
       aria-label=${t("restore-of", { name: video.name })}>${t("restore")}</button>
     <${Note} problem=${problem} />

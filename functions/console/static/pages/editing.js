@@ -1,10 +1,10 @@
 // What an admin does to a film, in dialogs: rename, delete.
-import { api } from "../api.js";
-import { Confirm, Dialog, Field, Submit, toast, useForm } from "../parts.js";
-import { t } from "../text.js";
+import { api } from "../app/api.js";
+import { Confirm, Dialog, Field, Submit, toast, useForm } from "../app/parts.js";
+import { t } from "../app/text.js";
 import { html } from "../vendor/preact.js";
 
-/** @typedef {import("../api.js").Video} Video */
+/** @typedef {import("../app/api.js").Video} Video */
 
 /** @param {{video: Video, onClose: () => void, onDone: (video: Video) => void}} props */
 export function Rename({ video, onClose, onDone }) {

@@ -1,17 +1,18 @@
 // The films as cards: searched, sorted, marked with how far one is. Admins also rename and delete.
-import { api } from "../api.js";
-import { Choice, Empty, More, Poster, useList } from "../parts.js";
-import { session } from "../session.js";
-import { clock, date, t } from "../text.js";
+import { api } from "../app/api.js";
+import { Choice, Empty, More, Poster, useList } from "../app/parts.js";
+import { remember, remembered } from "../app/places.js";
+import { session } from "../app/session.js";
+import { clock, date, language, t } from "../app/text.js";
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { Delete, Rename } from "./editing.js";
 
-/** @typedef {import("../api.js").Video} Video */
+/** @typedef {import("../app/api.js").Video} Video */
 
 const SORTED = 1000; // films
 const ORDERS = /** @type {[string, (a: Video, b: Video) => number][]} */ ([
   ["newest", (a, b) => b.id - a.id],
-  ["name", (a, b) => a.name.localeCompare(b.name)],
+  ["name", (a, b) => a.name.localeCompare(b.name, language(), { numeric: true })],
   ["unfinished", (a, b) => Number(a.completed) - Number(b.completed) || (b.position ?? 0) - (a.position ?? 0)],
 ]);
 
@@ -26,11 +27,13 @@ function useSettled(text) {
 }
 
 export default function Library() {
-  const [text, setText] = useState("");
-  const [order, setOrder] = useState("newest");
+  const [before] = useState(remembered);
+  const [text, setText] = useState(before.text ?? "");
+  const [order, setOrder] = useState(before.order ?? "newest");
   const [changing, setChanging] = useState(/** @type {{how: string, video: Video} | null} */ (null));
   const q = useSettled(text);
-  const list = useList((cursor) => api.videos({ limit: 24, q, cursor }), [q]);
+  const list = useList((cursor, count) => api.videos({ limit: Math.max(24, Math.min(count, 100)), q, cursor }), [q], before.list);
+  useEffect(() => remember({ text, order, list: list.items && { items: list.items, next: list.next } }), [text, order, list.items]);
   // Names are sorted here: then all of them have to be, as far as that goes.
   useEffect(() => {
     if (order !== "newest" && list.next && !list.busy && !list.problem && (list.items?.length ?? 0) < SORTED) list.more();
@@ -42,7 +45,7 @@ export default function Library() {
     <header class="heading">
       <h1>${t("library")}</h1>
       <search><form class="tools" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
-        <input type="search" name="q" aria-label=${t("search")} placeholder=${t("search")} value=${text}
+        <input type="search" name="q" aria-label=${t("search")} placeholder=${t("search")} value=${text} maxlength="255"
           onInput=${(/** @type {any} */ event) => setText(event.target.value)} />
         <${Choice} compact label=${t("sort")} name="sort" value=${order} onChange=${(/** @type {any} */ event) => setOrder(event.target.value)}
           options=${ORDERS.map(([name]) => [name, t(`sort.${name}`)])} />
@@ -85,7 +88,7 @@ function Card({ video, change }) {
         ${mark && html`<span class=${`mark ${mark}`}>${t(mark)}</span>`}
         ${part > 0 && !video.completed && html`<progress max="1" value=${part} aria-label=${t("progress-of", { name: video.name })}></progress>`}
       </span>
-      <span class="name">${video.name}</span>
+      <span class="name" dir="auto" title=${video.name}>${video.name}</span>
     </a>
     <p class="about">
       <small>${date(video.created_at)}</small>

@@ -1,7 +1,7 @@
 // Log in.
-import { logIn, session } from "../session.js";
-import { Field, Submit, useForm } from "../parts.js";
-import { t } from "../text.js";
+import { logIn, session } from "../app/session.js";
+import { Field, Submit, useForm } from "../app/parts.js";
+import { t } from "../app/text.js";
 import { html } from "../vendor/preact.js";
 
 /** @param {{email?: string | null}} props */
@@ -13,7 +13,7 @@ export function LogInForm({ email }) {
       error=${form.errorOf("email")} required />
     <${Field} label=${t("password")} name="password" type="password" autocomplete="current-password"
       error=${form.errorOf("password")} autofocus=${Boolean(email)} required />
-    <label class="check"><input type="checkbox" name="keep" /> ${t("keep")}</label>
+    <label class="check"><input type="checkbox" name="keep" defaultChecked=${session.keep} /> ${t("keep")}</label>
     <${Submit} busy=${form.busy}>${t("log-in")}<//>
   </form>`;
 }

@@ -1,11 +1,11 @@
 // The members of the corporation: add, role, password, log out everywhere, delete.
-import { api, newKey } from "../api.js";
-import { Choice, Confirm, Dialog, Field, More, Submit, toast, useForm, useList } from "../parts.js";
-import { session } from "../session.js";
-import { date, number, t } from "../text.js";
+import { api, newKey } from "../app/api.js";
+import { Choice, Confirm, Dialog, Field, More, Submit, toast, useForm, useList } from "../app/parts.js";
+import { refreshUser, session } from "../app/session.js";
+import { date, number, t } from "../app/text.js";
 import { html, useRef, useState } from "../vendor/preact.js";
 
-/** @typedef {import("../api.js").User} User */
+/** @typedef {import("../app/api.js").User} User */
 
 const roles = () => /** @type {[string, string][]} */ ([["guest", t("role.guest")], ["admin", t("role.admin")]]);
 
@@ -14,7 +14,10 @@ export default function Members() {
   const [open, setOpen] = useState(/** @type {{how: string, user?: User} | null} */ (null));
   const close = () => setOpen(null);
   /** @param {User} user */
-  const replace = (user) => list.edit((all) => all.map((each) => (each.id === user.id ? user : each)));
+  const replace = (user) => {
+    list.edit((all) => all.map((each) => (each.id === user.id ? user : each)));
+    if (user.id === session.user?.id) void refreshUser(); // no admin any more
+  };
   const user = open?.user;
   return html`
     <header class="heading">
@@ -45,7 +48,7 @@ function Member({ user, open }) {
   const action = (/** @type {string} */ how, /** @type {string} */ text) => html`<button type="button" class="quiet"
     aria-label=${`${text}: ${user.email}`} onClick=${() => open({ how, user })}>${text}</button>`;
   return html`<tr>
-    <td><span><strong>${user.email}</strong>${self && html` <span class="mark">${t("you")}</span>`}</span></td>
+    <td class="wide"><span><strong>${user.email}</strong>${self && html` <span class="mark">${t("you")}</span>`}</span></td>
     <td data-label=${t("role")}><span class=${`mark ${user.role}`}>${t(`role.${user.role}`)}</span></td>
     <td class="number" data-label=${t("points.title")}>${number(user.point)}</td>
     <td data-label=${t("member-since")}>${date(user.created_at)}</td>
@@ -89,7 +92,7 @@ function Role({ user, onClose, onDone }) {
   const form = useForm(async ({ role }) => {
     onDone(await api.changeUser(user.id, { role }));
     onClose();
-  }, (problem) => /** @type {Record<string, string>} */ (problem.kind === "conflict" ? { role: t("last-admin") } : {}));
+  }, (problem) => /** @type {Record<string, string>} */ (problem.kind === "conflict" ? { role: t("problem.last-admin") } : {}));
   return html`<${Dialog} title=${t("role.of", { email: user.email })} onClose=${onClose}>
     <form onSubmit=${form.onSubmit} novalidate>
       ${form.note}

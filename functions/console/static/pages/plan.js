@@ -1,9 +1,9 @@
 // The plan: what it is, until when, how much of it is used, and what the other one has.
-import { api } from "../api.js";
-import { Note, Submit, useData, useForm } from "../parts.js";
-import { Problem } from "../problem.js";
-import { session } from "../session.js";
-import { date, number, size, t } from "../text.js";
+import { api } from "../app/api.js";
+import { Retry, Submit, useData, useForm } from "../app/parts.js";
+import { Problem } from "../app/problem.js";
+import { session } from "../app/session.js";
+import { date, number, size, t } from "../app/text.js";
 import { html, useState } from "../vendor/preact.js";
 
 export default function Plan() {
@@ -11,7 +11,7 @@ export default function Plan() {
     const own = await api.corporation();
     return { ...own, quota: await api.quota(own.id) };
   }, []);
-  if (problem) return html`<h1>${t("plan")}</h1><${Note} problem=${problem} />`;
+  if (problem) return html`<h1>${t("plan")}</h1><${Retry} problem=${problem} reload=${reload} />`;
   if (!data) return html`<p class="starting" aria-busy="true"></p>`;
   const paid = data.plan === "PAID" && (!data.plan_expire_at || Date.parse(data.plan_expire_at) > Date.now());
   return html`<h1>${t("plan")}</h1>
@@ -30,13 +30,13 @@ export default function Plan() {
     </div>
     <article>
       <h2>${t("plan.compare")}</h2>
-      <div class="scroll" role="region" aria-label=${t("plan.compare")} tabindex="0"><table>
+      <table class="compare">
         <thead><tr><th></th><th>FREE</th><th>PAID</th></tr></thead>
         <tbody>
           ${["watch", "members", "reports"].map((what) => html`<tr><th scope="row">${t(`plan.row.${what}`)}</th><td>✓</td><td>✓</td></tr>`)}
           <tr><th scope="row">${t("plan.row.restore")}</th><td>–</td><td>✓</td></tr>
         </tbody>
-      </table></div>
+      </table>
     </article>`;
 }
 
@@ -66,5 +66,5 @@ function Quota({ quota }) {
       <progress max=${all} value=${used} aria-label=${label}></progress>
     </div>`;
   return html`${meter(t("storage"), quota.used_bytes, quota.bytes, size)}
-    ${quota.videos && meter(t("library"), quota.used_videos, quota.videos, number)}`;
+    ${quota.videos && meter(t("videos"), quota.used_videos, quota.videos, number)}`;
 }

@@ -1,8 +1,8 @@
 // What is watched, by whom and when: a chart of views, and tables of videos and members, each as CSV too.
-import { api } from "../api.js";
-import { Choice, Empty, More, Note, useData, useList } from "../parts.js";
-import { Problem } from "../problem.js";
-import { date, language, number, t } from "../text.js";
+import { api } from "../app/api.js";
+import { Choice, Empty, More, Note, Retry, useData, useList } from "../app/parts.js";
+import { Problem } from "../app/problem.js";
+import { date, language, number, t } from "../app/text.js";
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 
 const DAYS = ["7", "30", "90"];
@@ -27,13 +27,14 @@ export default function Reports() {
       <div class="tools"><${Choice} compact label=${t("period")} name="days" value=${days}
         options=${DAYS.map((each) => [each, t("period.days", { n: Number(each) })])} onChange=${(/** @type {any} */ event) => setDays(event.target.value)} /></div>
     </header>
-    <${Note} problem=${views.problem} />
+    <${Retry} problem=${views.problem} reload=${views.reload} />
     <article>
       <${Title} text=${t("views")} report="views" of=${{ by: "day", ...of }} />
-      <p class="figures">
+      ${views.data && html`<p class="figures">
         <span><strong>${number(sum(rows, "views"))}</strong> ${t("views")}</span>
         <span><strong>${number(Math.max(0, ...rows.map((/** @type {any} */ row) => row.viewers)))}</strong> ${t("viewers.most")}</span>
-      </p>
+      </p>`}
+      ${!views.data && !views.problem && html`<div class="chart" aria-busy="true"></div>`}
       ${rows.length > 0 && html`<${Chart} key=${`${days}${language()}`} rows=${rows} />`}
     </article>
     <${Table} key=${`v${days}`} report="videos" title=${t("videos")} of=${of} columns=${[
@@ -77,11 +78,11 @@ function Table({ report, title, of, columns }) {
   const list = useList((cursor) => api.report(report, { ...of, limit: 20, cursor }), [report, of.from, of.to]);
   return html`<article>
     <${Title} text=${title} report=${report} of=${of} />
-    <div class="scroll" role="region" aria-label=${title} tabindex="0"><table class="stacked">
+    ${list.items?.length === 0 ? html`<p>${t("nothing-yet")}</p>` : html`<div class="scroll" role="region" aria-label=${title} tabindex="0"><table class="stacked" aria-busy=${list.items ? undefined : "true"}>
       <thead><tr>${columns.map(([name], at) => html`<th class=${at ? "number" : ""}>${t(`column.${name}`)}</th>`)}</tr></thead>
       <tbody>${list.items?.map((row, n) => html`<tr key=${n}>${columns.map(([name, write], at) =>
         html`<td class=${at ? "number" : "wide"} data-label=${at ? t(`column.${name}`) : undefined}>${write(row)}</td>`)}</tr>`)}</tbody>
-    </table></div>
+    </table></div>`}
     <${More} list=${list} />
   </article>`;
 }

@@ -1,11 +1,11 @@
 // Sign up: a corporation and its first admin, who is then logged in.
-import { api, newKey } from "../api.js";
-import { Field, Submit, useForm } from "../parts.js";
-import { logIn } from "../session.js";
-import { t } from "../text.js";
+import { api, newKey } from "../app/api.js";
+import { Field, Submit, useForm } from "../app/parts.js";
+import { logIn } from "../app/session.js";
+import { t } from "../app/text.js";
 import { html, useRef } from "../vendor/preact.js";
 
-/** @param {import("../problem.js").Problem} problem @returns {Record<string, string>} */
+/** @param {import("../app/problem.js").Problem} problem @returns {Record<string, string>} */
 function place(problem) {
   if (problem.kind !== "conflict") return {};
   return problem.detail.includes("mail") ? { admin_email: t("taken.email") } : { name: t("taken.name") };

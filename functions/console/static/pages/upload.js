@@ -1,8 +1,8 @@
 // Drop films here, or choose them: several at once, each with its progress, rate, and what can be done about it.
-import { api } from "../api.js";
-import { Note, useData } from "../parts.js";
-import { Problem } from "../problem.js";
-import { date, size, t } from "../text.js";
+import { api } from "../app/api.js";
+import { Note, useData } from "../app/parts.js";
+import { Problem } from "../app/problem.js";
+import { date, size, t } from "../app/text.js";
 import { html, useEffect, useReducer, useRef, useState } from "../vendor/preact.js";
 import { add, all, discard, onUploads, pauseOrResume, retry } from "./uploads.js";
 
@@ -24,18 +24,21 @@ export default function Upload() {
 function Drop() {
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
   const [over, setOver] = useState(false);
-  /** @param {DragEvent} event */
-  const drop = (event) => {
-    event.preventDefault();
-    setOver(false);
-    add(event.dataTransfer?.files ?? []);
-  };
-  /** @param {DragEvent} event */
-  const drag = (event) => {
-    event.preventDefault();
-    setOver(true);
-  };
-  return html`<div class=${over ? "drop over" : "drop"} onDrop=${drop} onDragOver=${drag} onDragLeave=${() => setOver(false)}>
+  // Anywhere on the page: beside the frame, the browser would leave the page to play the film.
+  useEffect(() => {
+    const gone = new AbortController();
+    /** @param {string} name @param {(event: DragEvent) => void} run */
+    const listen = (name, run) => addEventListener(name, /** @type {EventListener} */ (run), { signal: gone.signal });
+    listen("dragover", (event) => { event.preventDefault(); setOver(true); });
+    listen("dragleave", (event) => !event.relatedTarget && setOver(false));
+    listen("drop", (event) => {
+      event.preventDefault();
+      setOver(false);
+      add(event.dataTransfer?.files ?? []);
+    });
+    return () => gone.abort();
+  }, []);
+  return html`<div class=${over ? "drop over" : "drop"}>
     <svg viewBox="0 0 48 48" aria-hidden="true"><path d="M24 34V14m0 0-9 9m9-9 9 9M10 38h28" /></svg>
     <p><strong>${t("upload.drop")}</strong></p>
     <button type="button" onClick=${() => input.current?.click()}>${t("upload.choose")}</button>
@@ -48,19 +51,21 @@ function Drop() {
 function Row({ item }) {
   const { file, state, sent, rate } = item;
   const done = state === "done";
+  const refused = item.problem instanceof Problem && item.problem.status === 422; // it would be again
   const left = rate > 0 ? (file.size - sent) / rate : 0;
+  const amount = t("used-of", { used: size(sent), all: size(file.size) });
   const about = {
     preparing: t("upload.preparing"),
-    sending: [t("used-of", { used: size(sent), all: size(file.size) }), rate > 0 && t("rate", { rate: size(rate) }), left > 1 && t("left", { time: duration(left) })]
+    sending: [amount, rate > 0 && t("rate", { rate: size(rate) }), left > 1 && t("left", { time: duration(left) })]
       .filter(Boolean).join(" · "),
-    paused: t("upload.paused"), waiting: t("upload.waiting"), finishing: t("upload.finishing"), done: t("upload.done"), failed: t("upload.failed"),
+    paused: `${t("upload.paused")} · ${amount}`, waiting: t("upload.waiting"), finishing: t("upload.finishing"), done: t("upload.done"), failed: t("upload.failed"),
   }[state];
   return html`<li class=${`upload ${state}`}>
     <div class="what"><strong>${file.name}</strong><small role=${done ? "status" : undefined}>${about}</small></div>
     <div class="actions">
       ${["sending", "paused"].includes(state) && html`<button type="button" class="secondary" onClick=${() => pauseOrResume(item)}
         aria-label=${`${t(state === "paused" ? "resume" : "pause")}: ${file.name}`}>${t(state === "paused" ? "resume" : "pause")}</button>`}
-      ${state === "failed" && html`<button type="button" class="secondary" onClick=${() => retry(item)}>${t("retry")}</button>`}
+      ${state === "failed" && !refused && html`<button type="button" class="secondary" onClick=${() => retry(item)}>${t("retry")}</button>`}
       ${item.video && html`<a role="button" class="secondary" href=${`#/watch/${item.video.id}`}>${t("watch")}</a>`}
       <button type="button" class="quiet" onClick=${() => discard(item)} aria-label=${`${t(done ? "hide" : "discard")}: ${file.name}`}>${t(done ? "hide" : "discard")}</button>
     </div>

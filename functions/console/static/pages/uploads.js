@@ -1,7 +1,10 @@
 // The uploads of this tab, which go on while other pages are shown. Uppy sends the parts; the API signs, lists and
 // completes them. What was begun is remembered by the file's fingerprint, so that it goes on after a reload.
-import { api, newKey, wait } from "../api.js";
-import { Problem, ROOT } from "../problem.js";
+import { api, newKey, wait } from "../app/api.js";
+import { toast } from "../app/parts.js";
+import { Problem, ROOT } from "../app/problem.js";
+import { onSession, session } from "../app/session.js";
+import { t } from "../app/text.js";
 import { makePoster } from "./poster.js";
 
 /**
@@ -14,7 +17,7 @@ import { makePoster } from "./poster.js";
  * @property {unknown} [problem]
  * @property {string} [id] the upload's
  * @property {string} [uppyId]
- * @property {import("../api.js").Video} [video]
+ * @property {import("../app/api.js").Video} [video]
  * @property {Set<number>} [received]
  * @property {AbortController} gone
  */
@@ -54,6 +57,24 @@ function update(item, change) {
   for (const listener of listeners) listener();
 }
 
+/** Whose uploads these are. They end here when their owner logs out, and go on when the file is chosen again. */
+let owner = session.user?.id;
+onSession(() => {
+  if (session.user?.id === owner) return;
+  owner = session.user?.id;
+  for (const item of items) {
+    item.gone.abort(new DOMException("logged out", "AbortError"));
+    if (item.uppyId) uppy.removeFile(item.uppyId);
+  }
+  items = [];
+  for (const listener of listeners) listener();
+});
+
+/** What has come of an upload, where its own page is not shown. @param {Item} item @param {string} key */
+function tell(item, key) {
+  if (!location.hash.startsWith("#/upload")) toast(`${item.file.name}: ${t(key)}`);
+}
+
 addEventListener("beforeunload", (event) => busy() && event.preventDefault());
 
 // ---- What was begun, over a reload -------------------------------------------------------------------------------
@@ -82,10 +103,18 @@ function remember(print, id) {
 }
 
 // ---- Uppy --------------------------------------------------------------------------------------------------------
-async function start() {
-  if (uppy) return uppy;
+/** One for all: files that come at once ask for it at once. @type {Promise<any> | null} */
+let starting = null;
+const start = () => (starting ??= make().catch((failure) => {
+  starting = null; // not loaded: the next try asks again
+  throw failure;
+}));
+
+async function make() {
   const { AwsS3, Uppy } = await import("../vendor/uppy.js");
-  const made = new Uppy({ autoProceed: true, allowMultipleUploadBatches: true });
+  const nothing = () => undefined; // what goes wrong is said on the page
+  const logger = { debug: nothing, warn: nothing, error: nothing };
+  const made = new Uppy({ autoProceed: true, allowMultipleUploadBatches: true, logger });
   made.use(AwsS3, {
     shouldUseMultipart: true,
     limit: AT_THE_SAME_TIME,
@@ -93,7 +122,11 @@ async function start() {
     getChunkSize: (/** @type {File} */ file) => /** @type {number} */ (partSizes.get(file)),
     createMultipartUpload: (/** @type {any} */ file) => ({ uploadId: file.meta.uploadId, key: file.meta.uploadId }),
     listParts: async (/** @type {any} */ file) => listed(file.meta.uploadId),
-    signPart: (/** @type {any} */ file, /** @type {any} */ { partNumber, signal }) => sign(file, partNumber, signal),
+    signPart: (/** @type {any} */ file, /** @type {any} */ { partNumber, signal }) =>
+      sign(file, partNumber, signal).catch((problem) => {
+        if (problem instanceof Problem) void failed(itemOf(file), problem); // at once: Uppy would try for a minute
+        throw problem;
+      }),
     abortMultipartUpload: async () => undefined, // `discard` asks for it
     completeMultipartUpload: (/** @type {any} */ file) => complete(file),
   });
@@ -101,7 +134,10 @@ async function start() {
     const item = itemOf(file);
     if (item) measure(item, bytesUploaded);
   });
-  made.on("upload-error", (/** @type {any} */ file, /** @type {any} */ failure) => void failed(itemOf(file), failure));
+  made.on("upload-error", (/** @type {any} */ file, /** @type {any} */ failure) => {
+    const item = itemOf(file);
+    if (item?.uppyId === file.id) void failed(item, failure);
+  });
   uppy = made;
   return made;
 }
@@ -119,7 +155,7 @@ async function patiently(item, ask) {
       return answer;
     } catch (problem) {
       if (!(problem instanceof Problem) || !PASSES.has(problem.status) || item?.gone.signal.aborted) throw problem;
-      if (item) update(item, { state: "waiting", rate: 0 });
+      if (item && item.state !== "paused") update(item, { state: "waiting", rate: 0 });
       await Promise.race([
         wait(problem.retryAfter ?? Math.min(2 ** tries, 30), item?.gone.signal),
         new Promise((resolve) => addEventListener("online", resolve, { once: true })),
@@ -160,6 +196,7 @@ async function complete(file) {
   const picture = await making;
   if (picture) await api.putPoster(video.id, picture).catch(() => undefined); // a film without one has a drawing
   update(item, { state: "done", video, sent: item.file.size });
+  tell(item, "upload.done");
   return { location: String(video.id) };
 }
 
@@ -181,7 +218,11 @@ async function failed(item, failure) {
   if (!item || item.state === "done") return;
   const problem = failure instanceof Problem ? failure : failure?.cause instanceof Problem ? failure.cause : null;
   if (problem?.kind === "upload-ended" || problem?.status === 404) remember(fingerprint(item.file));
-  update(item, { state: "failed", rate: 0, problem: problem ?? new Problem(0, { type: "urn:vms:error:upload" }) });
+  const { uppyId } = item;
+  update(item, { state: "failed", rate: 0, problem: problem ?? new Problem(0, { type: "urn:vms:error:upload" }), uppyId: undefined });
+  tell(item, "upload.failed");
+  // Else Uppy would send it again with the next file, before that one. Afterwards, when it has told everybody.
+  setTimeout(() => uppyId && uppy.getFile(uppyId) && uppy.removeFile(uppyId));
 }
 
 // ---- What the page does ------------------------------------------------------------------------------------------
@@ -199,9 +240,11 @@ export function add(files) {
 /** @param {Item} item */
 async function send(item) {
   const { file } = item;
+  const name = file.name.replace(/(?![\u200c\u200d])\p{C}/gu, ""); // without what cannot be seen, which no name may have
   try {
-    const upload = (await standing(item)) ?? (await patiently(item, () =>
-      api.createUpload({ file_name: file.name, size: file.size, name: file.name.replace(/\.[^.]+$/, "") || file.name }, item.key)));
+    const before = await standing(item);
+    const upload = before ?? (await patiently(item, () =>
+      api.createUpload({ file_name: name, size: file.size, name: name.replace(/\.[^.]+$/, "") || name }, item.key)));
     remember(fingerprint(file), String(upload.id));
     if (item.gone.signal.aborted) return;
     update(item, { id: String(upload.id), state: "sending" });
@@ -211,6 +254,8 @@ async function send(item) {
       name: `${item.key}/${file.name}`, type: file.type, data: file,
       meta: { item: item.key, uploadId: String(upload.id), partCount: upload.part_count },
     });
+    // Uppy begins some ms later. With this it asks which parts are there, and sends the others alone.
+    if (before) made.setFileState(id, { s3Multipart: { key: String(upload.id), uploadId: String(upload.id) } });
     update(item, { uppyId: id });
   } catch (problem) {
     if (!item.gone.signal.aborted) await failed(item, problem);
@@ -240,8 +285,6 @@ export function pauseOrResume(item) {
 /** @param {Item} item */
 export function retry(item) {
   update(item, { state: "preparing", problem: undefined });
-  if (item.uppyId) uppy.removeFile(item.uppyId);
-  item.uppyId = undefined;
   void send(item);
 }
 

@@ -1,6 +1,6 @@
 // Keeps a <video> supplied with a playback URL that is good, resumes where one stopped, and reports what was watched.
-import { api } from "../api.js";
-import { Problem, ROOT, send } from "../problem.js";
+import { api } from "../app/api.js";
+import { Problem, ROOT, send } from "../app/problem.js";
 
 const REPORT_EVERY = 10_000; // ms
 const RESUME_FROM = 5; // seconds: who has seen less starts anew
@@ -12,7 +12,7 @@ const WEBKIT = /applewebkit/i.test(navigator.userAgent) && !/chrom/i.test(naviga
 /** @typedef {{problem?: unknown, resumed?: number, completed?: boolean}} Change */
 
 export class Watching {
-  /** @param {HTMLVideoElement} element @param {import("../api.js").Video} video @param {(change: Change) => void} tell */
+  /** @param {HTMLVideoElement} element @param {import("../app/api.js").Video} video @param {(change: Change) => void} tell */
   constructor(element, video, tell) {
     this.element = element;
     this.video = video;
@@ -86,7 +86,7 @@ export class Watching {
       // Of the answer only the token counts: what the service takes for its own address, a proxy may have changed.
       this.element.src = new URL(`v1/videos/stream/${this.video.id}${new URL(url).search}`, ROOT).href;
       if (at > 0) this.element.currentTime = at;
-      this.until = Date.parse(end);
+      this.until = Date.now() + lifeOf(url, end);
       clearTimeout(this.timer);
       const left = this.until - Date.now();
       this.timer = setTimeout(() => void this.renewInTime(), Math.max(1000, left - Math.min(60_000, left / 5)));
@@ -166,10 +166,24 @@ export class Watching {
     try {
       const told = await api.reportProgress(this.video.id, { position, watched }, leaving);
       if (told.completed_at) this.tell({ completed: true });
-    } catch {
+    } catch (problem) {
+      const status = problem instanceof Problem ? problem.status : 0;
+      if (status >= 400 && status < 500 && status !== 401 && status !== 429) return; // refused: it would be again
       this.watched.unshift(...watched); // the next report says it
       this.reported = -1;
     }
+  }
+}
+
+/** How long a URL is good for, in ms: by its token, since the browser's clock may be hours off.
+ * @param {string} url @param {string} end */
+function lifeOf(url, end) {
+  try {
+    const [, claims] = /** @type {string} */ (new URL(url).searchParams.get("token")).split(".");
+    const { iat, exp } = JSON.parse(atob(claims.replaceAll("-", "+").replaceAll("_", "/")));
+    return (exp - iat) * 1000;
+  } catch {
+    return Date.parse(end) - Date.now();
   }
 }
 

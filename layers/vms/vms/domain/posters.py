@@ -66,7 +66,7 @@ def put(caller: Caller, video_id: int, content: bytes) -> Poster:
 
 
 def get(caller: Caller, video_id: int, known: Sequence[str] = ()) -> Picture:
-    """The poster of a live video, without its bytes if its ETag is among the `known` ones, or those are `*`.
+    """The poster of a live video, without its bytes if its quoted ETag is among the `known` ones, or one is `*`.
 
     Raises:
         NotFound: the caller's corporation has no such live video, or that has no poster.
@@ -74,7 +74,7 @@ def get(caller: Caller, video_id: int, known: Sequence[str] = ()) -> Picture:
     row = read(
         caller,
         """q.video_id AS target, q.content_type, q.etag,
-        CASE WHEN q.etag <> ALL (%(known)s) AND '*' <> ALL (%(known)s) THEN q.content END AS content""",
+        CASE WHEN '"' || q.etag || '"' <> ALL (%(known)s) AND '*' <> ALL (%(known)s) THEN q.content END AS content""",
         f"LEFT JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s LEFT JOIN video_poster q ON q.video_id = v.seq",
         {"video_id": video_id, "known": list(known)},
     )

@@ -27,12 +27,15 @@ MOST_RANGES: LiteralString = "200"
 # A pair of seconds from the film's start, of which the second is not the smaller.
 type Interval = Sequence[float]
 
-_COLUMNS: LiteralString = "p.position, p.watched_seconds, p.reported_at, p.completed_at"
+_COLUMNS: LiteralString = "p.position, p.watched, p.reported_at, p.completed_at"
+# Of video v: its length, and all of its seconds. An empty film is none: nobody completes it.
+_DURATION: LiteralString = "nullif(round(v.duration::numeric, 3), 0)"
+_FILM: LiteralString = f"nummultirange(numrange(0, {_DURATION}))"
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the caller is: seconds, with `duration` null for a film whose length is not known.
+    """How far the caller is: seconds of the film as it is now, with `duration` null where its length is not known.
 
     `completed_at` is when the film was first completed, and stays.
     """
@@ -53,24 +56,30 @@ def _first_seconds(ranges: LiteralString, most: LiteralString) -> LiteralString:
     )"""
 
 
+def _seconds(ranges: LiteralString) -> LiteralString:
+    """How long a multirange is, 0 for null."""
+    return f"(SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM unnest({ranges}) r)"
+
+
 def _merged(watched: LiteralString, since: LiteralString) -> LiteralString:
     """`watched` with the report's first new seconds, clipped to the film, and the moment; `since` is the last report.
 
-    The moment is read when the row's lock is there, and is later than any other report's.
+    What was watched before stays, although the film may be a shorter one now: reports have told it. The moment is read
+    when the row's lock is there, and is later than any other report's.
     """
     new = _first_seconds(
         f"%(watched)s::nummultirange * target.film - {watched}",
         f"round({FASTEST} * extract(epoch FROM n.moment - n.since) + {ALLOWANCE}, 3)",
     )
-    return f"""SELECT k.watched, k.seconds, n.moment, k.seconds >= target.enough AS completes
+    return f"""SELECT k.watched, {_seconds("k.watched")} AS seconds, n.moment,
+               {_seconds("k.watched * target.film")} >= target.enough AS completes
         FROM target, LATERAL (
             SELECT coalesce({since}, c.moment) AS since,
                    greatest(c.moment, {since} + interval '1 microsecond') AS moment
             FROM (SELECT clock_timestamp() AS moment) c
         ) n, LATERAL (
-            SELECT coalesce(range_agg(l.r), '{{}}') AS watched, coalesce(sum(upper(l.r) - lower(l.r)), 0) AS seconds
-            FROM (
-                SELECT r FROM unnest(({watched} + coalesce({new}, '{{}}')) * target.film) r
+            SELECT coalesce(range_agg(l.r), '{{}}') AS watched FROM (
+                SELECT r FROM unnest({watched} + coalesce({new}, '{{}}')) r
                 ORDER BY upper(r) - lower(r) DESC, lower(r) LIMIT {MOST_RANGES}
             ) l
         ) k"""
@@ -91,9 +100,8 @@ def report(caller: Caller, video_id: int, position: float, watched: Sequence[Int
     none: LiteralString = "'{}'::nummultirange"
     row = database.fetch_one(
         f"""WITH {CALLER}, target AS (
-            SELECT v.seq, caller.seq AS owner, round(v.duration::numeric, 3) AS duration,
-                   nummultirange(numrange(0, round(v.duration::numeric, 3))) AS film,
-                   round(v.duration::numeric, 3) * %(percent)s / 100 AS enough
+            SELECT v.seq, caller.seq AS owner, {_DURATION} AS duration, {_FILM} AS film,
+                   {_DURATION} * %(percent)s / 100 AS enough
             FROM caller JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s
         ), reported AS (
             INSERT INTO video_progress AS p (user_id, video_id, position, watched, watched_seconds, reported_at,
@@ -109,7 +117,8 @@ def report(caller: Caller, video_id: int, position: float, watched: Sequence[Int
                 )
             RETURNING {_COLUMNS}
         )
-        SELECT caller.role AS caller_role, target.seq AS target, target.owner, target.duration, {_COLUMNS}
+        SELECT caller.role AS caller_role, target.seq AS target, target.owner, target.duration, {_COLUMNS},
+               {_seconds("p.watched * target.film")} AS seconds
         FROM caller LEFT JOIN target ON true LEFT JOIN reported p ON true""",
         {
             **parameters(caller),
@@ -131,7 +140,8 @@ def get(caller: Caller, video_id: int) -> Progress:
     """
     row = read(
         caller,
-        f"v.seq AS target, round(v.duration::numeric, 3) AS duration, {_COLUMNS}",
+        f"""v.seq AS target, {_DURATION} AS duration, least(coalesce(p.position, 0), {_DURATION}) AS position,
+        p.completed_at, {_seconds(f"p.watched * {_FILM}")} AS seconds""",
         f"""LEFT JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s
         LEFT JOIN video_progress p ON p.user_id = caller.seq AND p.video_id = v.seq""",
         {"video_id": video_id},
@@ -146,4 +156,4 @@ def _multirange(intervals: Sequence[Interval]) -> str:
 
 def _progress(row: Row) -> Progress:
     duration = None if row["duration"] is None else float(row["duration"])
-    return Progress(float(row["position"] or 0), float(row["watched_seconds"] or 0), duration, row["completed_at"])
+    return Progress(float(row["position"]), float(row["seconds"]), duration, row["completed_at"])

@@ -15,7 +15,7 @@ from vms.auth import Caller
 from vms.database import Row
 from vms.domain.access import OWN_CORPORATION, OWN_USER, OWN_VIDEO, read_all
 from vms.pages import Page, Slice
-from vms.periods import Day, Period
+from vms.periods import Day, Period, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,28 +122,42 @@ def _member(row: Row) -> MemberReport:
     )
 
 
-def views(caller: Caller, part: Slice, days: Sequence[Day]) -> Page[ViewsReport]:
+# Hours of a window that the totals count viewers of.
+_WINDOWS: dict[Unit, str] = {"day": "24 hours", "week": "168 hours"}
+
+
+def _viewers(
+    since: LiteralString, until: LiteralString, seen_since: LiteralString, seen_until: LiteralString
+) -> LiteralString:
+    """How many members, as far as they are rolled up, had a first view in one period and none in another."""
+    return f"""(
+        SELECT count(DISTINCT n.user_id) FROM viewer_presence n
+        WHERE n.corporation_id = c.seq AND n.bucket >= {since} AND n.bucket < {until} AND NOT EXISTS (
+            SELECT FROM viewer_presence o
+            WHERE o.user_id = n.user_id AND o.bucket >= {seen_since} AND o.bucket < {seen_until}
+        )
+    )"""
+
+
+def views(caller: Caller, part: Slice, unit: Unit, days: Sequence[Day]) -> Page[ViewsReport]:
     """A page of days or weeks, the newest first; `days` has them all, one more than the page if there are more.
 
-    Those of 24 hours, or of 7 times that, are read from the totals. Where a clock is changed, viewers are counted one
-    by one.
+    The totals have the viewers of 24 hours, or of 7 times that. Where a clock is changed, those of the hour that is
+    more or less are counted one by one.
 
     Raises:
         Forbidden: the caller is no admin.
     """
     rows = read_all(
         caller,
-        """c.seq AS target, d.number AS seq, t.views, coalesce(
-            CASE WHEN d.until = d.since + interval '24 hours' THEN (
+        f"""c.seq AS target, d.number AS seq, t.views, coalesce((
                 SELECT r.viewers FROM activity_total r
-                WHERE r.kind = 'day' AND r.subject = c.seq AND r.bucket <= d.since ORDER BY r.bucket DESC LIMIT 1
-            ) WHEN d.until = d.since + interval '168 hours' THEN (
-                SELECT r.viewers FROM activity_total r
-                WHERE r.kind = 'week' AND r.subject = c.seq AND r.bucket <= d.since ORDER BY r.bucket DESC LIMIT 1
-            ) ELSE (
-                SELECT count(DISTINCT n.user_id) FROM viewer_presence n
-                WHERE n.corporation_id = c.seq AND n.bucket >= d.since AND n.bucket < d.until
-            ) END, 0) + (
+                WHERE r.kind = %(kind)s AND r.subject = c.seq AND r.bucket <= d.since ORDER BY r.bucket DESC LIMIT 1
+            ), 0) + CASE
+                WHEN d.until > d.mark THEN {_viewers("d.mark", "d.until", "d.since", "d.mark")}
+                WHEN d.until < d.mark THEN -{_viewers("d.until", "d.mark", "d.since", "d.until")}
+                ELSE 0
+            END + (
                 SELECT count(DISTINCT a.user_id) FROM activity a
                 WHERE a.corporation_id = c.seq AND a.views > 0 AND a.bucket >= d.since AND a.bucket < d.until
                   AND NOT EXISTS (
@@ -152,10 +166,15 @@ def views(caller: Caller, part: Slice, days: Sequence[Day]) -> Page[ViewsReport]
                   )
             ) AS viewers""",
         f"""JOIN corporation c ON {OWN_CORPORATION}
-        LEFT JOIN unnest(%(numbers)s::bigint[], %(since)s::timestamptz[], %(until)s::timestamptz[])
-            AS d (number, since, until) ON true
+        LEFT JOIN (
+            SELECT d.number, d.since, d.until, d.since + %(window)s::interval AS mark
+            FROM unnest(%(numbers)s::bigint[], %(since)s::timestamptz[], %(until)s::timestamptz[])
+                AS d (number, since, until)
+        ) d ON true
         {_sums("corporation", "corporation_id", "c.seq", "d.since", "d.until")} ORDER BY d.number DESC""",
         {
+            "kind": unit,
+            "window": _WINDOWS[unit],
             "numbers": [day.date.toordinal() for day in days],
             "since": [day.since for day in days],
             "until": [day.until for day in days],

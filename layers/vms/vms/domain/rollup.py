@@ -1,5 +1,6 @@
 """The roll-up of reports: the schedule moves what happened out of `activity` into running totals."""
 
+import time
 from typing import LiteralString
 
 from vms import database
@@ -13,6 +14,8 @@ _SUMS: LiteralString = """sum(x.views) AS views, sum(x.viewers) AS viewers, sum(
 # `came` are members in a quarter of an hour in which they were not counted yet. Such a one is new in each window of a
 # day or a week that contains it and no other that is counted: those that begin after the one before it and end before
 # the one after it. So the number of viewers rises at the first of these windows and falls after the last.
+# `standing` are the totals from each subject's first change on, and the one before. They are read once, before anything
+# is stored: a look-up for each row would pass all those stored before it, and take the square of their number.
 _ROLL_UP: LiteralString = f"""WITH picked AS (
     SELECT a.user_id, a.video_id, a.bucket FROM activity a ORDER BY a.bucket LIMIT %(most)s FOR UPDATE SKIP LOCKED
 ), taken AS (
@@ -49,26 +52,34 @@ _ROLL_UP: LiteralString = f"""WITH picked AS (
     FROM windows w, LATERAL (VALUES (w.first, 1), (w.past, -1)) AS s (bucket, viewers) WHERE w.first < w.past
 ), starts AS (
     SELECT x.kind, x.subject, min(x.bucket) AS bucket FROM changes x GROUP BY x.kind, x.subject
+), standing AS (
+    SELECT r.kind, r.subject, r.bucket, r.views, r.viewers, r.completions, r.points, r.seconds, true AS changes
+    FROM starts s JOIN activity_total r ON r.kind = s.kind AND r.subject = s.subject AND r.bucket >= s.bucket
+    UNION ALL
+    SELECT s.kind, s.subject, r.bucket, r.views, r.viewers, r.completions, r.points, r.seconds, false
+    FROM starts s, LATERAL (
+        SELECT r.bucket, r.views, r.viewers, r.completions, r.points, r.seconds FROM activity_total r
+        WHERE r.kind = s.kind AND r.subject = s.subject AND r.bucket < s.bucket ORDER BY r.bucket DESC LIMIT 1
+    ) r
 ), places AS (
-    SELECT x.kind, x.subject, x.bucket, {_SUMS} FROM (
-        SELECT x.kind, x.subject, x.bucket, x.views, x.viewers, x.completions, x.points, x.seconds FROM changes x
+    SELECT x.kind, x.subject, x.bucket, {_SUMS}, bool_and(x.changes) AS changes FROM (
+        SELECT x.kind, x.subject, x.bucket, x.views, x.viewers, x.completions, x.points, x.seconds, true AS changes
+        FROM changes x
         UNION ALL
-        SELECT r.kind, r.subject, r.bucket, 0, 0, 0, 0, 0
-        FROM starts s JOIN activity_total r ON r.kind = s.kind AND r.subject = s.subject AND r.bucket > s.bucket
+        SELECT r.kind, r.subject, r.bucket, r.views - lag(r.views, 1, 0::bigint) OVER w,
+               r.viewers - lag(r.viewers, 1, 0::bigint) OVER w,
+               r.completions - lag(r.completions, 1, 0::bigint) OVER w, r.points - lag(r.points, 1, 0::bigint) OVER w,
+               r.seconds - lag(r.seconds, 1, 0::numeric) OVER w, r.changes
+        FROM standing r WINDOW w AS (PARTITION BY r.kind, r.subject ORDER BY r.bucket)
     ) x GROUP BY x.kind, x.subject, x.bucket
 ), running AS (
-    SELECT x.kind, x.subject, x.bucket, sum(x.views) OVER w AS views, sum(x.viewers) OVER w AS viewers,
+    SELECT x.kind, x.subject, x.bucket, x.changes, sum(x.views) OVER w AS views, sum(x.viewers) OVER w AS viewers,
            sum(x.completions) OVER w AS completions, sum(x.points) OVER w AS points, sum(x.seconds) OVER w AS seconds
     FROM places x WINDOW w AS (PARTITION BY x.kind, x.subject ORDER BY x.bucket)
 ), stored AS (
     INSERT INTO activity_total AS o (kind, subject, bucket, views, viewers, completions, points, seconds)
-    SELECT x.kind, x.subject, x.bucket, x.views + coalesce(r.views, 0), x.viewers + coalesce(r.viewers, 0),
-           x.completions + coalesce(r.completions, 0), x.points + coalesce(r.points, 0),
-           x.seconds + coalesce(r.seconds, 0)
-    FROM running x LEFT JOIN LATERAL (
-        SELECT r.views, r.viewers, r.completions, r.points, r.seconds FROM activity_total r
-        WHERE r.kind = x.kind AND r.subject = x.subject AND r.bucket <= x.bucket ORDER BY r.bucket DESC LIMIT 1
-    ) r ON true
+    SELECT x.kind, x.subject, x.bucket, x.views, x.viewers, x.completions, x.points, x.seconds
+    FROM running x WHERE x.changes
     ON CONFLICT (kind, subject, bucket) DO UPDATE
     SET views = EXCLUDED.views, viewers = EXCLUDED.viewers, completions = EXCLUDED.completions,
         points = EXCLUDED.points, seconds = EXCLUDED.seconds
@@ -76,17 +87,18 @@ _ROLL_UP: LiteralString = f"""WITH picked AS (
 SELECT count(*) AS taken FROM taken"""
 
 
-def roll_up(batches: int = 50) -> int:
+def roll_up(batches: int = 1000, seconds: float = 30.0) -> int:
     """Move what happened into the running totals, oldest first; returns how many rows of `activity` were moved.
 
     Each batch is a transaction: what a crash leaves, the next run takes. Another run at the same time leaves it to this
-    one. What is left after so many batches waits for the next run; reports see it where it is.
+    one. What is left after so many batches, or so many seconds, waits for the next run; reports see it where it is. It
+    is much only after the migration 0008, and the job that calls has more to do.
     """
-    moved = 0
+    moved, end = 0, time.monotonic() + seconds
     for _ in range(batches):
         taken = _batch()
         moved += taken
-        if taken < BATCH:
+        if taken < BATCH or time.monotonic() > end:
             break
     return moved
 

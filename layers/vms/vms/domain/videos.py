@@ -33,7 +33,9 @@ _FILM = ("size", "duration", "width", "height", "content_type", "browser_playabl
 
 
 # What a video is to the caller, and whether it has a poster: of video v beside caller, after a page's rows were chosen.
-MARKS: LiteralString = """l.seq IS NOT NULL AS viewed, coalesce(p.position, 0) AS position,
+# The position may be of a longer film, which this one took the place of.
+MARKS: LiteralString = """l.seq IS NOT NULL AS viewed,
+    least(coalesce(p.position, 0), round(v.duration::numeric, 3)) AS position,
     p.completed_at IS NOT NULL AS completed, q.etag AS poster"""
 MARKED: LiteralString = """LEFT JOIN video_view_log l ON l.user_id = caller.seq AND l.video_id = v.seq
     LEFT JOIN video_progress p ON p.user_id = caller.seq AND p.video_id = v.seq

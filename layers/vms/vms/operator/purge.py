@@ -2,7 +2,8 @@
 
 Whatever interrupts one, the next call goes on: first nobody can use what is to go, then its objects go, then the rows,
 those that refer to others first, and its own row last. Two at once do the same work, each row once. Points stay the sum
-of view logs for whoever remains, because a user's logs go with the user.
+of view logs for whoever remains, because a user's logs go with the user. In the reports on videos and days what a user
+did counts on, without a name.
 """
 
 import time
@@ -14,6 +15,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from vms import database
 from vms.database import DatabaseFailed, Parameters
+from vms.domain import rollup
 from vms.errors import Unavailable
 from vms.operator import bucket, catalog
 from vms.operator.catalog import Catalog, Edge
@@ -71,6 +73,7 @@ def user(user_id: int, enough: Callable[[], bool]) -> Purged:
     """
     schema, given = catalog.read(), {"id": user_id}
     purged = Purged(_again(lambda: _close_user(user_id)))
+    _roll_up(given, enough)
     *tables, root = schema.of_user()
     while not enough():
         if not all(_delete(schema, table, "user", given, purged, enough) for table in tables):
@@ -130,6 +133,14 @@ def _close_user(user_id: int) -> bool:
             f"user {user_id} is the last admin of its corporation: make another one first, or purge the corporation"
         )
     return row is not None
+
+
+def _roll_up(given: Parameters, enough: Callable[[], bool]) -> None:
+    """Move what the user did into the running totals, in which it counts on."""
+    noted = "SELECT a.user_id FROM activity a WHERE a.user_id = %(id)s LIMIT 1"
+    while not enough() and database.fetch_one(noted, given):
+        if not _again(rollup.roll_up):
+            time.sleep(PAUSE)  # the schedule is at it
 
 
 def _empty(corporation_id: int, purged: Purged, enough: Callable[[], bool]) -> bool:

@@ -64,9 +64,10 @@ function stored() {
   }
 }
 
-function store() {
+/** @param {{id: string, refresh: string, keep: boolean}} session */
+function store({ id, refresh, keep }) {
   try {
-    if (current?.keep) localStorage.setItem(NAME, JSON.stringify({ id: current.id, refresh: current.refresh }));
+    if (keep) localStorage.setItem(NAME, JSON.stringify({ id, refresh }));
   } catch {
     // No storage: the session lasts as long as the tab.
   }
@@ -116,9 +117,9 @@ export async function start() {
       const kept = stored();
       if (!kept || current) return;
       try {
-        const pair = await refreshed(kept.refresh);
-        current = { id: kept.id, ...pair, user: await whoIs(pair.access), keep: true };
-        store();
+        const pair = { id: kept.id, keep: true, ...(await refreshed(kept.refresh)) };
+        store(pair); // first of all: the one before is used up
+        current = { ...pair, user: await whoIs(pair.access) };
         tell();
       } catch (problem) {
         if (problem instanceof Problem && problem.status === 401) localStorage.removeItem(NAME);
@@ -149,7 +150,8 @@ function askOtherTabs() {
 channel.addEventListener("message", ({ data }) => {
   if (data.kind === "who" && current) tell();
   if (data.kind === "session" && current && data.session?.id === current.id) {
-    current = data.session;
+    // A tab that has not heard of the last renewal yet may say something of before it.
+    current = data.session.until >= current.until ? data.session : { ...current, user: data.session.user };
     answerAsked(true);
     changed();
   }
@@ -163,7 +165,7 @@ export async function logIn(email, password, keep) {
   const user = await whoIs(pair.access);
   const sameUser = current?.user.id === user.id;
   current = { id: sameUser && current ? current.id : crypto.randomUUID?.() ?? String(Math.random()), ...pair, user, keep };
-  store();
+  store(current);
   if (sameUser) tell();
   answerAsked(sameUser);
   changed();
@@ -171,15 +173,16 @@ export async function logIn(email, password, keep) {
 
 export async function logOut() {
   if (!current) return;
-  const { id, access, refresh } = current;
+  const { access, refresh } = current;
   end();
-  channel.postMessage({ kind: "out", id });
   await send("POST", "v1/auth/logout", { body: { refresh_token: refresh }, headers: { Authorization: `Bearer ${access}` } })
     .catch(() => undefined); // the tokens are gone from here; the server's end by themselves
 }
 
 /** The session is over here: of one's own will, or since the account or all of its sessions are gone. */
 export function end() {
+  if (!current) return;
+  channel.postMessage({ kind: "out", id: current.id });
   forget();
   current = null;
   answerAsked(false);
@@ -193,9 +196,9 @@ function answerAsked(again) {
   waiting?.done(again);
 }
 
-/** An access token that is good for a while yet, null where nobody is logged in. */
-export async function access() {
-  if (current && current.until - Date.now() < EARLY) await renew(current.access).catch(() => undefined);
+/** An access token that is good for so many ms yet, null where nobody is logged in. */
+export async function access(early = EARLY) {
+  if (current && current.until - Date.now() < early) await renew(current.access).catch(() => undefined);
   return current?.access ?? null;
 }
 
@@ -220,10 +223,12 @@ function renew(rejected) {
   if (current && current.access !== rejected) return Promise.resolve();
   renewing ??= alone(async () => {
     if (!current || current.access !== rejected) return; // another tab has done it
+    const { id, keep, refresh } = current;
     const kept = stored();
-    const latest = current.keep && kept?.id === current.id ? kept.refresh : current.refresh;
-    current = { ...current, ...(await refreshed(latest)) };
-    store();
+    const pair = await refreshed(keep && kept?.id === id ? kept.refresh : refresh);
+    if (current?.id !== id) return; // logged out meanwhile, which ends the new pair as well
+    current = { ...current, ...pair };
+    store(current);
     tell();
   }).finally(() => {
     renewing = null;
@@ -245,10 +250,15 @@ export function askToLogIn() {
 /** Ask again who one is: points grow, roles change. */
 export async function refreshUser() {
   const token = await access();
-  if (!token || !current) return null;
+  const id = current?.id;
+  if (!token) return null;
   const user = await whoIs(token);
+  if (!current || current.id !== id) return null; // logged out meanwhile
   const before = current.user;
   current = { ...current, user };
-  if (JSON.stringify(before) !== JSON.stringify(user)) changed();
+  if (JSON.stringify(before) !== JSON.stringify(user)) {
+    tell();
+    changed();
+  }
   return user;
 }

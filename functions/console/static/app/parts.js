@@ -1,8 +1,8 @@
 // What several pages are made of: fields, forms, dialogs, notes, lists that load more, pictures of films.
 import { api } from "./api.js";
 import { Problem, fieldSentence } from "./problem.js";
-import { t } from "./text.js";
-import { html, useCallback, useEffect, useId, useRef, useState } from "./vendor/preact.js";
+import { language, t } from "./text.js";
+import { html, useCallback, useEffect, useId, useRef, useState } from "../vendor/preact.js";
 
 /** @typedef {import("./api.js").Video} Video */
 
@@ -17,8 +17,21 @@ export function toast(text) {
   for (const listener of toasted) listener({ id: toasts, text });
 }
 
+/** The title of the browser's tab. @param {string | undefined} text left as it is without one */
+export function useTitle(text) {
+  useEffect(() => {
+    if (text) document.title = `${text} · ${t("brand")}`;
+  }, [text, language()]);
+}
+
 export function Toasts() {
   const [shown, setShown] = useState(/** @type {{id: number, text: string}[]} */ ([]));
+  const ref = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => {
+    if (!ref.current?.showPopover) return; // an older browser, which shows them below its dialogs
+    if (ref.current.matches(":popover-open")) ref.current.hidePopover();
+    if (shown.length) ref.current.showPopover(); // as the last one, it is above every dialog
+  }, [shown]);
   useEffect(() => {
     /** @param {{id: number, text: string}} message */
     const listener = (message) => {
@@ -28,7 +41,7 @@ export function Toasts() {
     toasted.add(listener);
     return () => void toasted.delete(listener);
   }, []);
-  return html`<div class="toasts" role="status">
+  return html`<div ref=${ref} class="toasts" role="status" popover="manual">
     ${shown.map(({ id, text }) => html`<p key=${id}>${text}</p>`)}
   </div>`;
 }
@@ -36,18 +49,24 @@ export function Toasts() {
 /** @param {{problem?: unknown, children?: unknown}} props */
 export function Note({ problem, children }) {
   const text = problem instanceof Problem ? problem.sentence : problem ? t("problem.page") : "";
+  const fields = problem instanceof Problem && problem.kind === "invalid" ? problem.errors.map(({ message }) => fieldSentence(message)) : [];
   return (text || children) && html`<div class="note" role="alert">
-    <p>${text}${children}</p>
+    <p>${[...new Set(fields)].join(" ") || text}${children}</p>
     ${problem instanceof Problem && problem.status >= 500 && problem.instance &&
       html`<small>${t("problem.instance", { id: problem.instance })}</small>`}
   </div>`;
 }
 
-/** @param {{title: string, text?: string, children?: unknown}} props */
-export function Empty({ title, text, children }) {
+/** What could not be loaded, and another try. @param {{problem: unknown, reload: () => void}} props */
+export function Retry({ problem, reload }) {
+  return problem && html`<${Note} problem=${problem} /><button type="button" class="secondary" onClick=${reload}>${t("retry")}</button>`;
+}
+
+/** @param {{title: string, text?: string, heading?: string, children?: unknown}} props */
+export function Empty({ title, text, heading = "h2", children }) {
   return html`<section class="empty">
     <svg viewBox="0 0 48 48" aria-hidden="true"><rect x="5" y="10" width="38" height="28" rx="5" /><path d="m20 18 10 6-10 6z" /></svg>
-    <h2>${title}</h2>
+    <${heading}>${title}<//>
     ${text && html`<p>${text}</p>`} ${children}
   </section>`;
 }
@@ -75,7 +94,10 @@ export function useForm(submit, place = () => ({})) {
     } catch (problem) {
       const said = problem instanceof Problem ? problem : null;
       const fields = Object.fromEntries(said?.errors.map(({ field, message }) => [field, fieldSentence(message)]) ?? []);
-      setRefused({ problem, fields: { ...fields, ...(said ? place(said) : {}) } });
+      const placed = { ...fields, ...(said ? place(said) : {}) };
+      const names = Object.keys(placed);
+      const shown = names.length > 0 && names.every((name) => form.elements.namedItem(name));
+      setRefused({ problem: shown ? null : problem, fields: placed });
       requestAnimationFrame(() => /** @type {HTMLElement | null} */ (form.querySelector("[aria-invalid=true]"))?.focus());
     } finally {
       setBusy(false);
@@ -83,31 +105,32 @@ export function useForm(submit, place = () => ({})) {
   };
   /** @param {string} name */
   const errorOf = (name) => refused?.fields[name];
-  const unplaced = refused && Object.keys(refused.fields).length === 0 ? refused.problem : null;
-  return { busy, done, onSubmit, errorOf, note: html`<${Note} problem=${unplaced} />` };
+  return { busy, done, onSubmit, errorOf, note: html`<${Note} problem=${refused?.problem} />` };
 }
 
-/** @param {{label: string, name: string, error?: string, hint?: string} & Record<string, unknown>} props */
-export function Field({ label, name, error, hint, ...input }) {
+/** Its value is where it begins: what was typed since stays, whatever is shown anew around it.
+ * @param {{label: string, name: string, error?: string, hint?: string, value?: string} & Record<string, unknown>} props */
+export function Field({ label, name, error, hint, value, ...input }) {
   const id = useId();
   const described = [hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(" ");
   return html`<div class="field">
     <label for=${id}>${label}</label>
-    <input id=${id} name=${name} ...${input} aria-invalid=${error ? "true" : undefined}
+    <input id=${id} name=${name} ...${input} defaultValue=${value} aria-invalid=${error ? "true" : undefined}
       aria-describedby=${described || undefined} />
     ${hint && html`<small id="${id}-hint">${hint}</small>`}
     ${error && html`<small id="${id}-error" class="error">${error}</small>`}
   </div>`;
 }
 
-/** @param {{label: string, name: string, options: [string, string][], error?: string, compact?: boolean} & Record<string, unknown>} props */
-export function Choice({ label, name, options, error, compact, ...select }) {
+/** As a field.
+ * @param {{label: string, name: string, value: string, options: [string, string][], error?: string, compact?: boolean} & Record<string, unknown>} props */
+export function Choice({ label, name, value, options, error, compact, ...select }) {
   const id = useId();
   return html`<div class=${compact ? "field compact" : "field"}>
     <label for=${id}>${label}</label>
     <select id=${id} name=${name} ...${select} aria-invalid=${error ? "true" : undefined}
       aria-describedby=${error ? `${id}-error` : undefined}>
-      ${options.map(([value, text]) => html`<option value=${value} selected=${value === select.value}>${text}</option>`)}
+      ${options.map(([each, text]) => html`<option value=${each} selected=${each === value}>${text}</option>`)}
     </select>
     ${error && html`<small id="${id}-error" class="error">${error}</small>`}
   </div>`;
@@ -126,16 +149,18 @@ export function Dialog({ title, onClose, children, locked }) {
   useEffect(() => {
     const before = /** @type {HTMLElement | null} */ (document.activeElement);
     ref.current?.showModal();
-    const first = /** @type {HTMLElement | null | undefined} */ (ref.current?.querySelector("[autofocus], input, select"));
+    const first = /** @type {HTMLElement | null | undefined} */ (
+      ref.current?.querySelector("[autofocus]") ?? ref.current?.querySelector("input, select"));
     first?.focus();
-    return () => before?.focus();
+    // Afterwards, since what was focused may be taken away together with the dialog.
+    return () => void setTimeout(() => (before?.isConnected ? before : document.getElementById("main"))?.focus());
   }, []);
   /** @param {Event} event */
   const cancel = (event) => {
     event.preventDefault();
     onClose();
   };
-  return html`<dialog ref=${ref} aria-labelledby=${id} onCancel=${cancel}>
+  return html`<dialog ref=${ref} aria-labelledby=${id} onCancel=${cancel} onClose=${onClose}>
     <article>
       <header>
         <h2 id=${id}>${title}</h2>
@@ -158,8 +183,8 @@ export function Confirm({ title, text, action, danger, run, onClose }) {
       <p>${text}</p>
       ${form.note}
       <footer>
-        <button type="button" class="secondary" onClick=${onClose}>${t("cancel")}</button>
-        <${Submit} busy=${form.busy} class=${danger ? "danger" : ""} autofocus>${action}<//>
+        <button type="button" class="secondary" autofocus=${danger} onClick=${onClose}>${t("cancel")}</button>
+        <${Submit} busy=${form.busy} class=${danger ? "danger" : ""} autofocus=${!danger}>${action}<//>
       </footer>
     </form>
   <//>`;
@@ -167,14 +192,15 @@ export function Confirm({ title, text, action, danger, run, onClose }) {
 
 // ---- Data --------------------------------------------------------------------------------------------------------
 /**
- * A list that comes in pages, and is loaded anew when `of` changes.
+ * A list that comes in pages, and is loaded anew when `of` changes. What was `kept` of it is shown until then.
  * @template T
- * @param {(cursor: string | null) => Promise<import("./api.js").Page<T>>} load
+ * @param {(cursor: string | null, count: number) => Promise<import("./api.js").Page<T>>} load `count`: as many are shown
  * @param {unknown[]} of
+ * @param {{items: T[], next: string | null}} [kept]
  */
-export function useList(load, of) {
+export function useList(load, of, kept) {
   const empty = { items: /** @type {T[] | null} */ (null), next: /** @type {string | null} */ (null), problem: /** @type {unknown} */ (null) };
-  const [list, setList] = useState(empty);
+  const [list, setList] = useState({ ...empty, ...kept });
   const [busy, setBusy] = useState(false);
   const latest = useRef(0);
   const fetchPage = useCallback(async (/** @type {string | null} */ cursor) => {
@@ -182,9 +208,14 @@ export function useList(load, of) {
     const mine = latest.current;
     setBusy(true);
     try {
-      const page = await load(cursor);
+      const shown = mine === 1 && kept ? kept.items : [];
+      const page = await load(cursor, shown.length);
       if (mine !== latest.current) return;
-      setList((old) => ({ items: cursor ? [...(old.items ?? []), ...page.items] : page.items, next: page.next_cursor, problem: null }));
+      const rest = shown.slice(page.items.length);
+      setList((old) => ({
+        items: cursor ? [...(old.items ?? []), ...page.items] : [...page.items, ...rest],
+        next: rest.length && kept ? kept.next : page.next_cursor, problem: null,
+      }));
     } catch (problem) {
       if (mine === latest.current) setList((old) => ({ ...old, problem }));
     } finally {
@@ -204,8 +235,7 @@ export function useList(load, of) {
 /** @param {{list: {next: string | null, busy: boolean, problem: unknown, more: () => void, reload: () => void}}} props */
 export function More({ list }) {
   return html`<div class="more">
-    <${Note} problem=${list.problem} />
-    ${list.problem && html`<button class="secondary" onClick=${list.reload}>${t("retry")}</button>`}
+    <${Retry} problem=${list.problem} reload=${list.reload} />
     ${!list.problem && list.next && html`<button class="secondary" aria-busy=${list.busy ? "true" : undefined}
       onClick=${list.more}>${t("more")}</button>`}
   </div>`;

@@ -1,8 +1,8 @@
 // Requests one by one, and what goes wrong with them: a problem document (RFC 9457) becomes a sentence.
-import { has, t } from "./text.js";
+import { has, size, t } from "./text.js";
 
-/** Where the API is: two levels above this file's /console/<version>/, under any stage, domain or proxy. */
-export const ROOT = new URL("../../", import.meta.url);
+/** Where the API is: above this file's /console/<version>/app/, under any stage, domain or proxy. */
+export const ROOT = new URL("../../../", import.meta.url);
 
 const PREFIX = "urn:vms:error:";
 
@@ -37,10 +37,13 @@ export class Problem extends Error {
 
   /** What people read of it, in their language. */
   get sentence() {
-    const seconds = this.retryAfter ?? 0;
-    const wait = seconds > 90 ? t("wait.minutes", { n: Math.ceil(seconds / 60) }) : t("wait.seconds", { n: seconds });
+    const seconds = this.retryAfter;
+    const wait = !seconds ? t("wait.moment")
+      : seconds > 90 ? t("wait.minutes", { n: Math.ceil(seconds / 60) }) : t("wait.seconds", { n: seconds });
     const key = [`problem.${this.kind}`, `problem.${this.status}`].find(has);
-    return key ? t(key, { wait, detail: this.detail }) : t("problem.other", { detail: this.detail });
+    const { detail } = this;
+    const [, videos, bytes] = detail.match(/(\d+) of its \d+ videos and (\d+) of/) ?? ["", 0, 0]; // what a quota has left
+    return t(key ?? "problem.other", { wait, detail, videos: Number(videos), size: size(Number(bytes)) });
   }
 }
 
@@ -48,7 +51,10 @@ export class Problem extends Error {
 const FIELD_MESSAGES = /** @type {[RegExp, string][]} */ ([
   [/^Field required|^must not be blank|at least 1 character/, "field.required"],
   [/at least (\d+) characters/, "field.short"],
-  [/at most (\d+) (?:characters|bytes)/, "field.long"],
+  [/at most (\d+) characters/, "field.long"],
+  [/at most (\d+) bytes/, "field.bytes"],
+  [/greater than or equal to 1$/, "field.empty-file"],
+  [/less than or equal to/, "problem.too-large"],
   [/e-mail address/, "field.email"],
   [/invisible|control characters|NUL/, "field.invisible"],
   [/must be a time|out of range/, "field.time"],

@@ -5,7 +5,7 @@
 // are the safe ones and those that carry an Idempotency-Key.
 import { toast } from "./parts.js";
 import { Problem, ROOT, send } from "./problem.js";
-import { access, renewOrAsk } from "./session.js";
+import { access, refreshUser, renewOrAsk } from "./session.js";
 import { t } from "./text.js";
 
 /** @typedef {import("openapi").components["schemas"]} Schemas */
@@ -36,7 +36,7 @@ export function wait(seconds, signal) {
 export async function call(method, path, options = {}) {
   const { key, quiet, anonymous, repeatable = method === "GET" || key !== undefined, ...rest } = options;
   for (let tries = 1; ; tries += 1) {
-    const token = anonymous ? null : await access();
+    const token = anonymous ? null : await access(options.keepalive ? 0 : undefined); // who leaves has no time to renew
     const headers = { ...rest.headers };
     if (token) headers.Authorization = `Bearer ${token}`;
     if (key) headers["Idempotency-Key"] = `"${key}"`;
@@ -45,9 +45,10 @@ export async function call(method, path, options = {}) {
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
       if (problem.status === 401 && !anonymous && tries < TRIES && (await renewOrAsk(token))) continue;
+      if (problem.kind === "forbidden") void refreshUser().catch(() => undefined); // of another role since
       const seconds = problem.retryAfter ?? tries;
       if (!repeatable || !PASSES.has(problem.status) || tries >= TRIES || seconds > LONGEST_WAIT) throw problem;
-      if (!quiet) toast(t("again", { n: seconds }));
+      if (!quiet) toast(t(problem.status ? "again" : "again.unreachable", { n: seconds }));
       await wait(seconds, options.signal);
     }
   }
@@ -79,7 +80,7 @@ export const api = {
   /** @param {number} id @returns {Promise<Schemas["Quota"]>} */
   quota: (id) => json("GET", `v1/corporations/id/${id}/quota`),
   /** @param {number} id @param {object} body */
-  changeCorporation: (id, body) => json("PUT", `v1/corporations/${id}`, { body }),
+  changeCorporation: (id, body) => json("PUT", `v1/corporations/${id}`, { body, repeatable: true }),
 
   /** @param {{limit?: number, cursor?: string | null, q?: string, deleted?: boolean, sort?: string}} [of]
    * @returns {Promise<Page<Video>>} */
@@ -87,7 +88,7 @@ export const api = {
   /** @param {number | string} id @returns {Promise<Video>} */
   video: (id) => json("GET", `v1/videos/id/${id}`),
   /** @param {number} id @param {object} body @returns {Promise<Video>} */
-  changeVideo: (id, body) => json("PUT", `v1/videos/${id}`, { body }),
+  changeVideo: (id, body) => json("PUT", `v1/videos/${id}`, { body, repeatable: true }),
   /** @param {number} id */
   deleteVideo: (id) => json("DELETE", `v1/videos/${id}`),
   /** @param {number} id @returns {Promise<Video>} */
@@ -123,12 +124,13 @@ export const api = {
   users: (of = {}) => json("GET", `v1/users${query(of)}`),
   /** @param {object} body @param {string} key @returns {Promise<User>} */
   addUser: (body, key) => json("POST", "v1/users", { body, key }),
-  /** @param {number} id @param {object} body @returns {Promise<User>} */
-  changeUser: (id, body) => json("PUT", `v1/users/${id}`, { body }),
+  /** Again only without the current password, which another one has taken the place of then.
+   * @param {number} id @param {object} body @returns {Promise<User>} */
+  changeUser: (id, body) => json("PUT", `v1/users/${id}`, { body, repeatable: !("current_password" in body) }),
   /** @param {number} id */
   deleteUser: (id) => json("DELETE", `v1/users/${id}`),
   /** @param {number} id */
-  endSessions: (id) => json("DELETE", `v1/tokens/${id}`),
+  endSessions: (id) => json("DELETE", `v1/tokens/${id}`, { repeatable: true }),
 
   /** @param {string} name @param {Record<string, string | number | null | undefined>} of */
   report: (name, of) => json("GET", `v1/reports/${name}${query(of)}`),

@@ -1,8 +1,9 @@
 // The console: one page whose address behind the # names what it shows. Pages are modules of their own, fetched when shown.
-import { Dialog, Empty, Note, Toasts, toast } from "./parts.js";
+import { Dialog, Empty, Note, Toasts, toast, useTitle } from "./parts.js";
+import { remembered } from "./places.js";
 import { logOut, onSession, session, start } from "./session.js";
 import { language, languages, onLanguage, setLanguage, t } from "./text.js";
-import { html, render, useEffect, useReducer, useRef, useState } from "./vendor/preact.js";
+import { html, render, useEffect, useReducer, useRef, useState } from "../vendor/preact.js";
 
 /**
  * Address → the page's module, who may see it ("anybody", "member", "admin"), and whether the menu has it.
@@ -23,7 +24,7 @@ const PAGES = {
 
 function here() {
   const [name, ...params] = location.hash.replace(/^#\/?/, "").split("/");
-  return { name: name in PAGES ? name : "library", params };
+  return { name: name || "library", params };
 }
 
 /** @param {string} path @param {boolean} [replace] */
@@ -49,21 +50,26 @@ function App() {
   useChanges();
   const { name, params } = here();
   const user = session.user;
-  const open = PAGES[name].who === "anybody";
+  const known = Object.hasOwn(PAGES, name);
+  const open = known && PAGES[name].who === "anybody";
   const shown = !user && !open ? "login" : user && open ? "library" : name;
-  const allowed = PAGES[shown].who !== "admin" || session.isAdmin;
+  const allowed = shown !== name || known && (PAGES[shown].who !== "admin" || session.isAdmin);
   return html`
     <a class="skip" href="#main" onClick=${skip}>${t("skip")}</a>
     <${Header} page=${shown} />
     <main id="main" tabindex="-1" class=${`page-${shown}`}>
       ${allowed
-        ? html`<${Page} key=${`${shown}/${params.join("/")}`} name=${shown} params=${params} />`
-        : html`<${Empty} title=${t("admins-only")} text=${t("admins-only.text")}>
-            <a href="#/library" role="button">${t("library")}</a>
-          <//>`}
+        ? html`<${Page} key=${[user?.id, shown, ...params].join("/")} name=${shown} params=${params} />`
+        : html`<${Refused} title=${t(known ? "admins-only" : "no-page")} text=${t(known ? "admins-only.text" : "no-page.text")} />`}
     </main>
     ${session.asking !== null && html`<${LogInAgain} />`}
     <${Toasts} />`;
+}
+
+/** @param {{title: string, text: string}} props */
+function Refused({ title, text }) {
+  useTitle(title);
+  return html`<${Empty} title=${title} text=${text} heading="h1"><a href="#/library" role="button">${t("library")}</a><//>`;
 }
 
 /** @param {MouseEvent} event */
@@ -78,28 +84,28 @@ function Page({ name, params }) {
   const [problem, setProblem] = useState(/** @type {unknown} */ (null));
   useEffect(() => {
     let gone = false;
-    document.title = `${t(name)} · ${t("brand")}`;
-    import(`./pages/${name}.js`).then((module) => gone || setView(module), (failure) => gone || setProblem(failure));
+    import(`../pages/${name}.js`).then((module) => gone || setView(module), (failure) => gone || setProblem(failure));
     return () => void (gone = true);
   }, []);
+  useTitle(name === "watch" ? undefined : t(name)); // a film has its own
   useFocusOnArrival(view);
-  if (problem) return html`<${Note}>${t("problem.module")}<//>`;
+  if (problem) return html`<${Note}>${t(navigator.onLine ? "problem.module" : "problem.unreachable")}<//>`;
   return view ? html`<${view.default} params=${params} />` : html`<p class="starting" aria-busy="true"></p>`;
 }
 
 let arrived = false;
 
-/** The heading gets the focus when another page is shown, so that a screen reader says where one is.
- * @param {unknown} view */
+/** The heading gets the focus when another page is shown, so that a screen reader says where one is; the page itself,
+ * where it has to load what it has as its heading. @param {unknown} view */
 function useFocusOnArrival(view) {
   useEffect(() => {
     if (!view) return;
     const within = document.activeElement?.closest("#main form");
-    const heading = /** @type {HTMLElement | null} */ (document.querySelector("#main h1"));
-    if (arrived && heading && !within) {
+    const heading = /** @type {HTMLElement} */ (document.querySelector("#main h1") ?? document.getElementById("main"));
+    if (arrived && !within) {
       heading.tabIndex = -1;
       heading.focus({ preventScroll: true });
-      scrollTo(0, 0);
+      scrollTo(0, remembered().scroll ?? 0);
     }
     arrived = true;
   }, [view]);
@@ -108,13 +114,18 @@ function useFocusOnArrival(view) {
 /** @param {{page: string}} props */
 function Header({ page }) {
   const user = session.user;
+  const nav = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => { // where the menu is wider than the screen
+    const current = /** @type {HTMLElement | null | undefined} */ (nav.current?.querySelector("[aria-current]"));
+    if (nav.current && current) nav.current.scrollLeft = current.offsetLeft - (nav.current.clientWidth - current.offsetWidth) / 2;
+  }, [page, user]);
   const menu = Object.entries(PAGES).filter(([, { menu: listed, who }]) => listed && (who !== "admin" || session.isAdmin));
   return html`<header class="top">
     <a class="brand" href="#/library" aria-label=${t("brand")}>
       <svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="9" /><path d="m12.5 9.5 10 6.5-10 6.5z" /></svg>
       <span>${t("brand")}</span>
     </a>
-    ${user && html`<nav aria-label=${t("menu")}>
+    ${user && html`<nav ref=${nav} aria-label=${t("menu")}>
       ${menu.map(([name]) => html`<a href=${`#/${name}`} aria-current=${name === page ? "page" : undefined}>${t(name)}</a>`)}
     </nav>`}
     <div class="side">
@@ -138,7 +149,11 @@ function Account({ email, role }) {
     /** @param {Event} event */
     const away = (event) => !ref.current?.contains(/** @type {Node} */ (event.target)) && close();
     /** @param {KeyboardEvent} event */
-    const escape = (event) => event.key === "Escape" && close();
+    const escape = (event) => {
+      if (event.key !== "Escape" || !ref.current?.open) return;
+      close();
+      ref.current.querySelector("summary")?.focus();
+    };
     addEventListener("click", away);
     addEventListener("keydown", escape);
     return () => {
@@ -153,7 +168,7 @@ function Account({ email, role }) {
     go("login");
   };
   return html`<details class="account" ref=${ref}>
-    <summary aria-label=${t("account.of", { email })}><span aria-hidden="true">${email[0].toUpperCase()}</span></summary>
+    <summary aria-label=${t("account.of", { email })}><span aria-hidden="true">${[...email][0].toUpperCase()}</span></summary>
     <div>
       <p><strong>${email}</strong><small>${t(`role.${role}`)}</small></p>
       <a href="#/account" onClick=${close}>${t("account")}</a>
@@ -165,26 +180,31 @@ function Account({ email, role }) {
 /** Over the page, so that nothing that was typed is lost. */
 function LogInAgain() {
   const [form, setForm] = useState(/** @type {{LogInForm: any} | null} */ (null));
-  useEffect(() => void import("./pages/login.js").then(setForm), []);
+  useEffect(() => void import("../pages/login.js").then(setForm), []);
   const leave = async () => {
     await logOut();
     go("login");
   };
-  return html`<${Dialog} title=${t("log-in-again")} onClose=${leave}>
+  return form && html`<${Dialog} title=${t("log-in-again")} onClose=${leave}>
     <p>${t("log-in-again.text")}</p>
-    ${form && html`<${form.LogInForm} email=${session.asking} />`}
+    <${form.LogInForm} email=${session.asking} />
   <//>`;
 }
 
+/** Whoever is kept logged in is not asked to log in because the service cannot be reached for a while. */
 async function begin() {
   const root = /** @type {HTMLElement} */ (document.getElementById("console"));
-  try {
-    await start();
-  } catch {
-    toast(t("problem.503"));
-  }
-  root.replaceChildren();
-  render(html`<${App} />`, root);
+  const failure = await start().catch((problem) => problem);
+  root.querySelector("p.starting")?.remove();
+  if (!failure) return render(html`<${App} />`, root);
+  const again = () => {
+    clearTimeout(timer);
+    removeEventListener("online", again);
+    void begin();
+  };
+  const timer = setTimeout(again, 1000 * (failure.retryAfter ?? 5));
+  addEventListener("online", again);
+  render(html`<main id="main"><${Note} problem=${failure} /><button type="button" onClick=${again}>${t("retry")}</button></main>`, root);
 }
 
 void begin();

@@ -1,6 +1,6 @@
 // The language: messages from messages/en.js and messages/ko.js, and how numbers, times and sizes are written in it.
-import en from "./messages/en.js";
-import ko from "./messages/ko.js";
+import en from "../messages/en.js";
+import ko from "../messages/ko.js";
 
 /** @typedef {keyof typeof en} Key */
 
@@ -59,20 +59,23 @@ export function t(key, values = {}) {
   });
 }
 
+/** With the region that the browser has for the language: 31/01/2030 in Britain. */
+const locale = () => navigator.languages.find((each) => each.slice(0, 2) === chosen) ?? chosen;
+
 /** @param {number} value @param {Intl.NumberFormatOptions} [options] */
-export const number = (value, options) => new Intl.NumberFormat(chosen, options).format(value);
+export const number = (value, options) => new Intl.NumberFormat(locale(), options).format(value);
 
 /** @param {string | null | undefined} time @param {Intl.DateTimeFormatOptions} [options] */
 export function date(time, options = { dateStyle: "medium" }) {
-  return time ? new Intl.DateTimeFormat(chosen, options).format(new Date(time)) : "–";
+  return time ? new Intl.DateTimeFormat(locale(), options).format(new Date(time)) : "–";
 }
 
 /** @param {number} bytes */
 export function size(bytes) {
-  const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
-  const power = Math.min(Math.floor(Math.log(Math.max(bytes, 1)) / Math.log(1024)), units.length - 1);
+  const units = ["kilobyte", "megabyte", "gigabyte", "terabyte"];
+  const power = Math.min(Math.floor(Math.log(Math.max(bytes, 1024)) / Math.log(1024)), units.length);
   const value = bytes / 1024 ** power;
-  return number(value, { style: "unit", unit: units[power], maximumFractionDigits: value < 10 && power > 0 ? 1 : 0 });
+  return number(value, { style: "unit", unit: units[power - 1], maximumFractionDigits: value < 10 ? 1 : 0 });
 }
 
 /** @param {number} seconds as 1:02:03 */
