@@ -61,7 +61,7 @@ def opens(browser: Browser, service: Service) -> Iterator[Opens]:
     yield make
     for context in contexts:
         context.close()
-    assert said == []
+    assert not said, said
 
 
 def log_in(page: Page, person: Person, *, keep: bool = False) -> None:
