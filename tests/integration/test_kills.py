@@ -62,11 +62,11 @@ class Viewers:
         self._killing = threading.Lock()
 
     def view(self, pair: tuple[Person, int]) -> str:
-        """The status of a stream, or that it broke after its head."""
+        """The status of a stream, or that it was cut after its head; a reset may overtake the head on its way."""
         viewer, video = pair
         try:
             return str(viewer.get(f"/v1/videos/stream/{video}").status_code)
-        except httpx.RemoteProtocolError:
+        except (httpx.RemoteProtocolError, httpx.ReadError):
             return "cut"
 
     def view_and_kill(self, pair: tuple[Person, int]) -> str:
