@@ -123,7 +123,7 @@ def main() -> None:
     rows: list[dict[str, str]] = []
     with running() as service, sides(service) as found:
         person, videos = prepare(service, [SIZE])
-        text = request("GET", f"/v1/videos/stream/{videos[SIZE]}", person.token)
+        text = request("GET", f"/v1/videos/stream/{videos[SIZE][0]}", person.token)
         for connections in CONNECTIONS:
             for repeat in range(REPEATS + 1):
                 for side in found.values():
