@@ -14,7 +14,7 @@ from pathlib import Path
 
 # The fragments of access.py that confine a table's rows to the caller's corporation, or to the caller.
 _OF_A_USER = ("OWN_USER", "SELF")
-_OF_A_VIDEO = ("OWN_VIDEO", "OWN_DELETED_VIDEO")
+_OF_A_VIDEO = ("OWN_VIDEO", "OWN_DELETED_VIDEO", "SEEN_VIDEO")
 CONFINED_BY: Mapping[str, tuple[str, ...]] = {
     "corporation": ("OWN_CORPORATION",),
     "user": _OF_A_USER,

@@ -146,7 +146,14 @@ def get_video(video_id: PathId) -> AdminVideo | Video:
     return videos.get(api.caller, video_id)
 
 
-@api.put("/v1/videos/<video>", who=Who.ADMIN, summary="Change a video", description="The variable is the video's id.")
+@api.put(
+    "/v1/videos/<video>",
+    who=Who.ADMIN,
+    summary="Change a video",
+    errors=(QuotaExceeded,),
+    description="The variable is the video's id. 403 (`quota-exceeded`) for the uploaded file of a deleted video "
+    "where the plan has no room for it.",
+)
 def change_video(video: PathId, body: VideoChange) -> AdminVideo | Video:
     return videos.change(api.caller, video, body.name, body.file_path)
 
@@ -230,8 +237,9 @@ def put_poster(video: PathId) -> Poster:
     media=(BYTES, *IMAGES),
     also={304: "The poster is one of `If-None-Match`"},
     description="The variable is the video's id; 404 where it has no poster, which the video's `poster` tells before: "
-    "it is the ETag without its quotes. Ask with `Accept: image/webp`, whichever type it has: API Gateway sends the "
-    "bytes as bytes only if the first type that a client accepts is one of images or videos, and else in base64.",
+    "it is the ETag without its quotes. That of a deleted video is for admins. Ask with `Accept: image/webp`, "
+    "whichever type it has: API Gateway sends the bytes as bytes only if the first type that a client accepts is one "
+    "of images or videos, and else in base64.",
 )
 def get_poster(video: PathId) -> Response[bytes]:
     sent = ",".join(api.header("If-None-Match"))

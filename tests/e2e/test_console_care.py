@@ -144,7 +144,7 @@ def test_the_player_takes_keys_without_a_click_and_a_wrong_clock_renews_nothing(
         other.wait_for_timeout(100)
 
 
-def test_the_recycle_bin_asks_for_nothing_that_is_refused(opens: Opens, acme: Company) -> None:
+def test_the_recycle_bin_shows_its_pictures_and_asks_for_nothing_that_is_refused(opens: Opens, acme: Company) -> None:
     company = found_company(acme.admin.http)
     film = company.video(name="With a poster")
     expect_status(company.admin.call("PUT", f"/v1/videos/{film}/poster", PIXEL), 200)
@@ -155,8 +155,23 @@ def test_the_recycle_bin_asks_for_nothing_that_is_refused(opens: Opens, acme: Co
     page.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
     visit(page, "Recycle bin")
     expect(page.get_by_role("button", name="Restore With a poster")).to_be_visible()
+    expect(page.locator(".row img.poster")).to_have_js_property("naturalWidth", 1)
     page.wait_for_load_state("networkidle")
     assert refused == []
+
+
+def test_an_address_asks_for_a_film_and_for_nothing_else(opens: Opens, acme: Company) -> None:
+    page = opens().new_page()
+    log_in(page, acme.admin)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for id_ in ("..\\..\\corporations", "1?q=x", "%2e%2e\\..\\corporations"):
+        page.evaluate("at => { location.hash = at; }", f"#/watch/{id_}")
+        expect(page.get_by_role("heading", name="This video is not here")).to_be_visible()
+        visit(page, "Library")
+        expect(page.get_by_role("heading", name="Library")).to_be_visible()
+    assert [url for url in asked if "/v1/corporations" in url] == []
+    assert len([url for url in asked if "/v1/videos/id/" in url]) == 3
 
 
 def test_names_are_text_and_as_wide_as_the_screen_at_most(opens: Opens, acme: Company) -> None:

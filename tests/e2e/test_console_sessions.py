@@ -99,6 +99,27 @@ def test_a_session_that_ended_asks_for_the_password_over_the_page(
     expect(page.get_by_role("cell", name=email, exact=True)).to_be_visible()
 
 
+def test_who_logs_out_after_a_pause_ends_the_session_at_the_service_too(
+    opens: Opens, short_lived: Service, short_lived_company: Company
+) -> None:
+    admin, guest = short_lived_company.admin, short_lived_company.guest
+
+    def sessions() -> int:
+        told = person(admin.http, admin.email).get(f"/v1/tokens/{guest.id}?limit=100")
+        return sum(each["revoked_at"] is None for each in expect_status(told, 200)["items"])
+
+    before = sessions()
+    page = opens(short_lived.url).new_page()
+    log_in(page, guest)
+    assert sessions() == before + 1
+    page.wait_for_timeout(5000)  # the access token ends by itself
+    page.get_by_label("Account of").click()
+    with page.expect_response(lambda answer: answer.url.endswith("/v1/auth/logout") and answer.status == 204):
+        page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", name="Welcome back")).to_be_visible()
+    assert sessions() == before
+
+
 def test_a_busy_service_is_asked_again_when_it_says_so(opens: Opens, acme: Company) -> None:
     company, email = found_company(acme.admin.http), f"{unique('new')}@example.com"
     context = opens()

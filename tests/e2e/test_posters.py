@@ -80,12 +80,20 @@ def test_60_kib_and_no_more(acme: Company) -> None:
     assert get(acme.guest, video).content == filled
 
 
-def test_there_is_no_poster_where_none_was_put_nor_of_a_deleted_video(acme: Company) -> None:
+def test_there_is_no_poster_where_none_was_put_and_that_of_a_deleted_video_is_for_admins(
+    acme: Company, rival: Company
+) -> None:
     video = acme.video()
     problem(get(acme.guest, video), 404, "not-found")
-    expect(put(acme.admin, video, PIXEL), 200)
+    etag = expect(put(acme.admin, video, PIXEL), 200)["poster"]
     acme.admin.call("DELETE", f"/v1/videos/{video}")
     problem(get(acme.guest, video), 404, "not-found")
+    for stranger in (rival.admin, rival.guest):
+        problem(get(stranger, video), 404, "not-found")
+    deleted = expect(acme.admin.get("/v1/videos?deleted=true&limit=1"), 200)["items"]
+    assert [(each["id"], each["poster"]) for each in deleted] == [(video, etag)]
+    assert get(acme.admin, video).content == PIXEL
+    assert get(acme.admin, video, **{"If-None-Match": f'"{etag}"'}).status_code == 304
     problem(put(acme.admin, video, PIXEL), 404, "not-found")
     expect(acme.admin.call("PUT", f"/v1/videos/{video}/restore"), 200)
     assert get(acme.guest, video).content == PIXEL

@@ -49,7 +49,13 @@ def test_without_a_stored_type_the_ending_decides_and_audio_and_video_play(
     assert not {"content-security-policy", "content-disposition"} & set(headers)
 
 
-@pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/pdf"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("text/html", "image/svg+xml", "application/pdf"),
+        *("video/mp4, text/html", "video/mp4,text/html", "audio/ogg;a=b, text/html", "video/x+xml", "video/", "video"),
+    ],
+)
 def test_what_is_neither_audio_nor_video_is_a_download_in_a_sandbox(acme: Company, bucket: S3, kind: str) -> None:
     key = put(bucket, acme, b"<script>", kind=kind)
     headers = acme.guest.get(stream(acme.video(file_path=key))).headers

@@ -195,6 +195,20 @@ def test_what_it_changed_of_its_own_log_in_the_next_migration_sets_anew(services
         assert connection.execute("SHOW statement_timeout").fetchone() == ("10s",)
 
 
+def test_rights_that_were_lost_the_next_migration_grants_again(
+    urls: tuple[str, str, str], app: Connection, owner: Connection
+) -> None:
+    """Its own DROP OWNED takes those on later tables away; a restoration without privileges, those on all."""
+    app.execute("DROP OWNED BY CURRENT_USER")
+    owner.execute("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM vms_app")
+    assert "UPDATE" not in rights(owner)["video"]
+    assert migrations.apply(urls[1], MIGRATIONS) == []
+    found = rights(owner)
+    assert found.pop("schema_migration") == set()
+    assert {table: granted for table, granted in found.items() if granted != ROWS} == {}
+    test_a_later_table_of_the_owner_is_granted_by_itself(app, owner)
+
+
 @pytest.fixture
 def stranger(services: Services) -> Iterator[tuple[str, Connection]]:
     """An empty database of an owner who may make no roles: its URL, and the server's superuser in that database."""

@@ -23,6 +23,7 @@ from tests.integration.test_races import once_blocked
 from tests.service import Services
 from vms import database, multipart
 from vms.auth import Caller, Who
+from vms.errors import Unavailable
 from vms.paths import object_key
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -249,6 +250,18 @@ def test_the_job_goes_on_where_s3_fails(
     assert left(own, company) == 0
 
 
+def test_a_part_of_the_job_that_fails_keeps_no_other_from_its_work(company: Company, own: Connection) -> None:
+    upload = begin(company.admin, 5)
+    own.execute("UPDATE upload SET expires_at = now() WHERE seq = %s", (upload["id"],))
+    with own.transaction():
+        own.execute("LOCK TABLE activity IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(Unavailable):
+            run_job()
+    status = own.execute("SELECT status FROM upload WHERE seq = %s", (upload["id"],)).fetchone()
+    assert status == ("expired",)
+    assert run_job()["uploads_expired"] == 0
+
+
 def test_while_s3_fails_nothing_is_lost(company: Company, bucket: S3, setting: Callable[[str, str], None]) -> None:
     upload = sent(company.admin, FILM)
     setting("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
@@ -377,6 +390,36 @@ def test_deleted_videos_count_while_they_can_be_restored(
         assert company.admin.call("POST", "/v1/videos", body).status_code == status
         used = own.execute("SELECT bytes FROM quota_used(%s, %s)", (company.id, plan == "PAID")).fetchone()
         assert used == (len(FILM) if plan == "PAID" else 0,)
+
+
+def test_the_file_of_a_deleted_video_takes_room_again_where_another_video_has_it(
+    http: httpx.Client, setting: Callable[[str, str], None]
+) -> None:
+    setting("QUOTA_FREE_BYTES", str(len(FILM)))
+    company = found_company(http, "FREE")
+    admin, old = company.admin, film_of(company.admin, FILM)
+    assert admin.call("DELETE", f"/v1/videos/{old['id']}").status_code == 204
+    new, mine = film_of(admin, FILM), company.video(file_path="own.mp4")  # the bytes were free
+    path = {"file_path": old["file_path"]}
+    for method, url, body in (("POST", "/v1/videos", {"name": "x", **path}), ("PUT", f"/v1/videos/{mine}", path)):
+        assert " 0 of its" in problem(admin.call(method, url, body), 403, "quota-exceeded")["detail"]
+    assert expect(admin.get(f"/v1/videos/id/{mine}"), 200)["file_path"] == "own.mp4"
+    expect(admin.call("PUT", f"/v1/videos/{new['id']}", {"file_path": "elsewhere.mp4", "name": "y"}), 200)
+    assert admin.call("DELETE", f"/v1/videos/{new['id']}").status_code == 204
+    expect(admin.call("PUT", f"/v1/videos/{mine}", path), 200)
+    expect(admin.call("POST", "/v1/videos", {"name": "x", **path}), 201)  # its bytes are counted already
+    problem(admin.call("POST", "/v1/uploads", {"file_name": "x", "size": 1}), 403, "quota-exceeded")
+
+
+def test_an_upload_takes_no_room_once_its_time_is_over(
+    company: Company, own: Connection, setting: Callable[[str, str], None]
+) -> None:
+    setting("QUOTA_PAID_BYTES", "5")
+    setting("QUOTA_PAID_VIDEOS", "1")
+    first = begin(company.admin, 5)
+    problem(company.admin.call("POST", "/v1/uploads", {"file_name": "x", "size": 5}), 403, "quota-exceeded")
+    own.execute("UPDATE upload SET expires_at = now() WHERE seq = %s", (first["id"],))
+    begin(company.admin, 5)
 
 
 def test_a_video_that_is_pointed_elsewhere_frees_no_bytes_and_loses_what_was_known(

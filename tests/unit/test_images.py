@@ -4,6 +4,7 @@ import base64
 import contextlib
 import io
 import struct
+import traceback
 
 import av
 import pytest
@@ -58,6 +59,14 @@ def animated(width: int, height: int, frame: bytes) -> bytes:
     size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     head = chunk(b"VP8X", b"\x02" + bytes(9)) + chunk(b"ANIM", bytes(6))
     return webp(head, chunk(b"ANMF", bytes(6) + size + bytes(4) + frame))
+
+
+def nested(depth: int) -> bytes:
+    """A frame within a frame within a frame, so often; no file may have that."""
+    frame = PIXEL[12:]
+    for _ in range(depth):
+        frame = chunk(b"ANMF", bytes(16) + frame)
+    return frame
 
 
 def with_frames(whole: bytes, *sides: int) -> bytes:
@@ -118,6 +127,8 @@ def test_a_part_of_an_image_and_an_image_with_something_behind_it_are_refused(wh
         animated(2, 1, PIXEL[12:]),
         animated(1, 1, LARGE),
         animated(1, 1, PIXEL[12:-1]),
+        animated(1, 1, nested(1)),
+        animated(1, 1, nested(2000)),
         with_frames(JPEG, 60_000, 64),
         with_frames(JPEG, 64, 60_000),
     ],
@@ -125,6 +136,16 @@ def test_a_part_of_an_image_and_an_image_with_something_behind_it_are_refused(wh
 def test_anything_else_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"must|is not"):
         images.read(data)
+
+
+def test_a_refusal_keeps_nothing_of_what_was_refused() -> None:
+    def depth(data: bytes) -> int:
+        with pytest.raises(ValueError, match="is not a whole") as refused:
+            images.read(data)
+        return len(list(traceback.walk_tb(refused.value.__traceback__)))
+
+    for data in (PIXEL[:-1], JPEG[:-1]):
+        assert len({depth(data) for _ in range(3)}) == 1
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8", b"RIFF", JPEG[:40], PIXEL[:20]]))

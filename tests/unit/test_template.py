@@ -469,6 +469,15 @@ def test_the_api_pays_for_no_metric_of_a_single_method() -> None:
     assert [setting["MetricsEnabled"] for setting in stage["MethodSettings"]] == [False] * 3
 
 
+@every_shape
+def test_nothing_that_aws_writes_down_has_the_query_string_of_a_request(shape: str) -> None:
+    """A playback URL's holds a token. API Gateway's own traces and logs of a request's execution have whole URLs."""
+    (stage,) = of_type(shape, "AWS::ApiGateway::Stage").values()
+    assert stage.get("TracingEnabled", False) is False
+    assert {each["LoggingLevel"] for each in stage["MethodSettings"]} == {"OFF"}
+    assert "query" not in stage["AccessLogSetting"]["Format"].lower()
+
+
 def test_every_path_has_an_event_for_options_at_the_function_that_serves_it() -> None:
     functions: dict[str, dict[str, str]] = {}
     for name, found in source()["Resources"].items():

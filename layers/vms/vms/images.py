@@ -11,11 +11,12 @@ from typing import Literal
 type ImageType = Literal["image/webp", "image/jpeg"]
 
 MOST_PIXELS_A_SIDE = 4096
-# RFC 9649 section 2.7: what a WebP file may consist of.
+# RFC 9649 section 2.7: what a WebP file may consist of; a frame of an animation has no further frames in it.
 _WEBP_CHUNKS = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "}
 _WEBP_PICTURES = {b"VP8 ", b"VP8L", b"ANMF"}
 _WEBP_FIRST = {b"VP8 ", b"VP8L", b"VP8X"}
-_BROKEN_WEBP = ValueError("is not a whole WebP file, or has something besides")
+_FRAME_CHUNKS = {b"ALPH", b"VP8 ", b"VP8L"}
+_BROKEN_WEBP = "is not a whole WebP file, or has something besides"
 # T.81 table B.1: the start of a frame, but for the codes that mean something else; markers without a length.
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_RESTARTS = set(range(0xD0, 0xD8))
@@ -45,17 +46,17 @@ def read(data: bytes) -> Image:
 
 
 def _webp(data: bytes) -> tuple[int, int]:
-    chunks = _chunks(data, 12)
+    chunks = _chunks(data, 12, _WEBP_CHUNKS)
     sizes = list(_sizes(chunks))
     if _little(data, 4, 4) != len(data) - 8 or not chunks or chunks[0][0] not in _WEBP_FIRST:
-        raise _BROKEN_WEBP
+        raise ValueError(_BROKEN_WEBP)
     # The first is the canvas. A decoder that does not look at it could be given a picture of a billion pixels.
     if not {name for name, _ in chunks} & _WEBP_PICTURES or not _within(sizes):
-        raise _BROKEN_WEBP
+        raise ValueError(_BROKEN_WEBP)
     return sizes[0]
 
 
-def _chunks(data: bytes, place: int) -> list[tuple[bytes, bytes]]:
+def _chunks(data: bytes, place: int, allowed: set[bytes]) -> list[tuple[bytes, bytes]]:
     """Name and content of each chunk from this place on, to the end (section 2.3)."""
     chunks: list[tuple[bytes, bytes]] = []
     while place < len(data):
@@ -63,8 +64,8 @@ def _chunks(data: bytes, place: int) -> list[tuple[bytes, bytes]]:
         end = place + 8 + length
         chunks.append((data[place : place + 4], data[place + 8 : end]))
         place = end + length % 2
-    if place != len(data) or not {name for name, _ in chunks} <= _WEBP_CHUNKS:
-        raise _BROKEN_WEBP
+    if place != len(data) or not {name for name, _ in chunks} <= allowed:
+        raise ValueError(_BROKEN_WEBP)
     return chunks
 
 
@@ -85,9 +86,9 @@ def _sizes(chunks: list[tuple[bytes, bytes]]) -> Iterator[tuple[int, int]]:
                 yield _little(content, 6, 2) & 0x3FFF, _little(content, 8, 2) & 0x3FFF
             case b"ANMF" if len(content) > 16:
                 yield _little(content, 6, 3) + 1, _little(content, 9, 3) + 1
-                yield from _sizes(_chunks(content, 16))
+                yield from _sizes(_chunks(content, 16, _FRAME_CHUNKS))
             case b"VP8X" | b"VP8L" | b"VP8 " | b"ANMF":
-                raise _BROKEN_WEBP
+                raise ValueError(_BROKEN_WEBP)
 
 
 def _little(data: bytes, start: int, length: int) -> int:

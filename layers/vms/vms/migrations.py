@@ -7,7 +7,7 @@ The functions log in as another role, `vms_app`, which the migrations make; here
 import hashlib
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -82,6 +82,7 @@ def apply(owner_url: str, directory: Path, *, password: str | None = None, app: 
                 raise MigrationError(f"{name} was changed after it was applied: write a new migration instead")
         if app is not None:
             _admit(connection, app)
+        _grant(connection)
         let_read(connection, APP_ROLE)
         return done
 
@@ -122,6 +123,35 @@ def _admit(connection: psycopg.Connection[tuple[object, ...]], app: Login) -> No
     except psycopg.Error as failure:
         said = f"the owner could not set up the role {APP_ROLE}: {str(failure).strip()}"
         raise MigrationError(f"{said} (it wants CREATEROLE, and to have made the role itself)") from failure
+
+
+def _grant(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    """Give the functions' user the rights that 0005 did, on every table but the record of migrations.
+
+    By DROP OWNED a role gives up what it would get on later tables, and a restoration may leave all privileges out.
+    """
+    found = connection.execute(
+        """SELECT c.relname FROM pg_class c, pg_roles r
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = ANY('{r,p}') AND c.relname <> 'schema_migration'
+            AND pg_get_userbyid(c.relowner) = current_user AND r.rolname = %s""",
+        (APP_ROLE,),
+    ).fetchall()
+    if not found:
+        return
+    parts = {
+        "role": sql.Identifier(APP_ROLE),
+        "database": sql.Identifier(connection.info.dbname),
+        "tables": sql.SQL(", ").join(sql.Identifier("public", str(name)) for (name,) in found),
+    }
+    rights: tuple[LiteralString, ...] = (
+        "GRANT CONNECT ON DATABASE {database} TO {role}",
+        "GRANT USAGE ON SCHEMA public TO {role}",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role}",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}",
+    )
+    with connection.transaction():
+        for text in rights:
+            connection.execute(sql.SQL(text).format(**parts))
 
 
 def _is_iam_user(connection: psycopg.Connection[tuple[object, ...]]) -> bool:

@@ -4,12 +4,16 @@ Media types come from one table, the same on every host.
 """
 
 from dataclasses import dataclass
+from re import compile as regex
 
 type Headers = list[tuple[str, str]]
 
 # S3 gives these to objects that were stored without a type.
 _NO_TYPE = {"", "binary/octet-stream", "application/octet-stream"}
 _DEFAULT_TYPE = "video/mp4"
+# One type that is played and not read. Of a list, as in "video/mp4, text/html", browsers take the last
+# (https://fetch.spec.whatwg.org/#concept-header-extract-mime-type), and what ends in "+xml" is a document with scripts.
+_PLAYED = regex(r"(video|audio)/[\w.-]+[ \t]*(;[^,]*)?")
 _TYPES = {
     "3gp": "video/3gpp",
     "aac": "audio/aac",
@@ -101,7 +105,7 @@ def describe(found: Representation, key: str, status: int, span: Span | None) ->
         return headers
     kind = media_type(found.content_type, key)
     headers += [("Content-Type", kind), ("Content-Length", str(span.length)), ("Accept-Ranges", "bytes")]
-    if not kind.lower().startswith(("video/", "audio/")):
+    if not _PLAYED.fullmatch(kind.lower()):
         headers += [("Content-Disposition", "attachment"), ("Content-Security-Policy", "sandbox")]
     if status == 206:
         headers.append(("Content-Range", f"bytes {span.start}-{span.end}/{found.size}"))

@@ -86,7 +86,7 @@ export const api = {
    * @returns {Promise<Page<Video>>} */
   videos: (of = {}) => json("GET", `v1/videos${query(of)}`),
   /** @param {number | string} id @returns {Promise<Video>} */
-  video: (id) => json("GET", `v1/videos/id/${id}`),
+  video: (id) => json("GET", `v1/videos/id/${encodeURIComponent(id)}`), // from the address, which a stranger may have written
   /** @param {number} id @param {object} body @returns {Promise<Video>} */
   changeVideo: (id, body) => json("PUT", `v1/videos/${id}`, { body, repeatable: true }),
   /** @param {number} id */

@@ -268,14 +268,14 @@ const posters = new Map();
 export function Poster({ video }) {
   const [url, setUrl] = useState(/** @type {string | null} */ (null));
   useEffect(() => {
-    if (!video.poster || video.is_deleted) return undefined; // a deleted film's is not given
+    if (!video.poster) return undefined;
     const name = `${video.id} ${video.poster}`;
     const found = posters.get(name) ?? api.poster(video.id).then(URL.createObjectURL);
     posters.set(name, found);
     let gone = false;
     found.then((address) => gone || setUrl(address), () => posters.delete(name));
     return () => void (gone = true);
-  }, [video.id, video.poster, video.is_deleted]);
+  }, [video.id, video.poster]);
   return url ? html`<img class="poster" src=${url} alt="" />` : html`<${Placeholder} id=${video.id} />`;
 }
 

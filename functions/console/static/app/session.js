@@ -175,8 +175,12 @@ export async function logOut() {
   if (!current) return;
   const { access, refresh } = current;
   end();
-  await send("POST", "v1/auth/logout", { body: { refresh_token: refresh }, headers: { Authorization: `Bearer ${access}` } })
-    .catch(() => undefined); // the tokens are gone from here; the server's end by themselves
+  /** @param {string} token */
+  const leave = (token) => send("POST", "v1/auth/logout", { body: { refresh_token: refresh }, headers: { Authorization: `Bearer ${token}` } });
+  await leave(access).catch(async (problem) => {
+    // The access token has ended, as after a long pause: the session would go on without another one.
+    if (problem instanceof Problem && problem.status === 401) await leave((await refreshed(refresh)).access);
+  }).catch(() => undefined); // the tokens are gone from here; the server's end by themselves
 }
 
 /** The session is over here: of one's own will, or since the account or all of its sessions are gone. */

@@ -33,6 +33,8 @@ OWN_USER: LiteralString = "u.corporation_id = caller.corporation_id AND u.delete
 SELF: LiteralString = "u.seq = caller.seq"
 OWN_VIDEO: LiteralString = "v.corporation_id = caller.corporation_id AND NOT v.deleted"
 OWN_DELETED_VIDEO: LiteralString = "v.corporation_id = caller.corporation_id AND v.deleted"
+# What the caller may see of it: an admin also what is in the recycle bin.
+SEEN_VIDEO: LiteralString = "v.corporation_id = caller.corporation_id AND (NOT v.deleted OR caller.role = 'admin')"
 OWN_UPLOAD: LiteralString = "up.corporation_id = caller.corporation_id"
 
 # Whether the caller's role lets it change `target`, whose `owner` is the user whom it belongs to (null: nobody). The

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vms import database, images
 from vms.auth import Caller
-from vms.domain.access import CALLER, OWN_VIDEO, PERMITTED, parameters, permit, read
+from vms.domain.access import CALLER, OWN_VIDEO, PERMITTED, SEEN_VIDEO, parameters, permit, read
 from vms.errors import Invalid
 
 MOST_BYTES = 60 * 1024
@@ -66,16 +66,17 @@ def put(caller: Caller, video_id: int, content: bytes) -> Poster:
 
 
 def get(caller: Caller, video_id: int, known: Sequence[str] = ()) -> Picture:
-    """The poster of a live video, without its bytes if its quoted ETag is among the `known` ones, or one is `*`.
+    """The poster of a video, without its bytes if its quoted ETag is among the `known` ones, or one is `*`.
 
     Raises:
-        NotFound: the caller's corporation has no such live video, or that has no poster.
+        NotFound: the caller's corporation has no such video, or a deleted one and the caller is no admin; or it has no
+            poster.
     """
     row = read(
         caller,
         """q.video_id AS target, q.content_type, q.etag,
         CASE WHEN '"' || q.etag || '"' <> ALL (%(known)s) AND '*' <> ALL (%(known)s) THEN q.content END AS content""",
-        f"LEFT JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s LEFT JOIN video_poster q ON q.video_id = v.seq",
+        f"LEFT JOIN video v ON {SEEN_VIDEO} AND v.seq = %(video_id)s LEFT JOIN video_poster q ON q.video_id = v.seq",
         {"video_id": video_id, "known": list(known)},
     )
     return Picture(row["etag"], row["content_type"], row["content"])

@@ -1,8 +1,9 @@
 """How much a corporation may have: bytes and videos, by its effective plan.
 
-Open uploads count as what they will be. Deleted videos count while they can be restored, which a PAID plan alone can.
-Files that came by own means count no bytes. Of concurrent statements that add something, each waits for the one before
-it by the corporation's lock, and then counts what that one added.
+Open uploads count as what they will be, until their time is over. Deleted videos count while they can be restored,
+which a PAID plan alone can; an uploaded file that a live video has counts all the same. Files that came by own means
+count no bytes. Of concurrent statements that add something, each waits for the one before it by the corporation's lock,
+and then counts what that one added.
 """
 
 from dataclasses import dataclass
@@ -16,13 +17,17 @@ from vms.settings import quota
 
 # Part of a statement whose `target`, with `paid`, has locked the corporation FOR NO KEY UPDATE.
 USED: LiteralString = """used AS (
-    SELECT q.videos, q.bytes, target.paid,
+    SELECT q.videos, q.bytes, q.path_bytes, target.paid,
            CASE WHEN target.paid THEN %(paid_videos)s ELSE %(free_videos)s END::bigint AS most_videos,
            CASE WHEN target.paid THEN %(paid_bytes)s ELSE %(free_bytes)s END::bigint AS most_bytes
-    FROM target, quota_used(target.corporation_id, target.paid) AS q
+    FROM target, quota_used(target.corporation_id, target.paid, %(path)s::text) AS q
+)"""
+# The same where nothing is added: it always fits.
+NOTHING_MORE: LiteralString = """used AS (
+    SELECT 0 AS videos, 0 AS bytes, 0 AS path_bytes, target.paid, 0 AS most_videos, 0 AS most_bytes FROM target
 )"""
 FITS: LiteralString = """(%(more_videos)s = 0 OR used.videos + %(more_videos)s <= used.most_videos)
-    AND (%(more_bytes)s = 0 OR used.bytes + %(more_bytes)s <= used.most_bytes)"""
+    AND (%(more_bytes)s + used.path_bytes = 0 OR used.bytes + %(more_bytes)s + used.path_bytes <= used.most_bytes)"""
 COLUMNS: LiteralString = "used.videos, used.bytes, used.most_videos, used.most_bytes, used.paid"
 
 
@@ -58,12 +63,13 @@ def stated(row: Row) -> Quota:
     return Quota(videos, row["videos"], size, row["bytes"])
 
 
-def parameters(videos: int, size: int) -> dict[str, object]:
-    """What `USED` and `FITS` take, for so many more videos and bytes."""
+def parameters(videos: int, size: int, path: str | None = None) -> dict[str, object]:
+    """What `USED` and `FITS` take, for so many more videos and bytes, and for a video that is pointed to this path."""
     limits = quota()
     return {
         "more_videos": videos,
         "more_bytes": size,
+        "path": path,
         "paid_videos": limits.paid_videos,
         "free_videos": limits.free_videos,
         "paid_bytes": limits.paid_bytes,

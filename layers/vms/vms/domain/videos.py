@@ -114,7 +114,7 @@ def create(
     answers.recall(key, caller)
     given = {
         **parameters(caller),
-        **quotas.parameters(1, 0),
+        **quotas.parameters(1, 0, file_path),
         "name": name,
         "name_key": name_key(name),
         "file_path": file_path,
@@ -214,9 +214,10 @@ def change(caller: Caller, video_id: int, name: str | None, file_path: str | Non
     Raises:
         NotFound: the caller's corporation has no such live video.
         Forbidden: the caller is no admin.
+        QuotaExceeded: the object is of an upload whose bytes a deletion has freed, and the plan has no room for them.
     """
     key = None if name is None else name_key(name)
-    return _change(caller, video_id, {"name": name, "name_key": key, "file_path": file_path})
+    return _change(caller, video_id, {"name": name, "name_key": key, "file_path": file_path}, path=file_path)
 
 
 def delete(caller: Caller, video_id: int) -> None:
@@ -242,23 +243,28 @@ _NEW_FILE: LiteralString = """file_path = coalesce(%(file_path)s, v.file_path),
         WHERE v.file_path = coalesce(%(file_path)s, v.file_path))"""
 
 
-def _change(caller: Caller, video_id: int, fields: dict[str, object], *, restoring: bool = False) -> Video:
+def _change(
+    caller: Caller, video_id: int, fields: dict[str, object], *, path: str | None = None, restoring: bool = False
+) -> Video:
     own = OWN_DELETED_VIDEO if restoring else OWN_VIDEO
     allowed: LiteralString = "target.paid" if restoring else "true"
+    used: LiteralString = quotas.USED if path else quotas.NOTHING_MORE
     # A corporation that is being deleted is waited for, and then gets no video back.
-    lock: LiteralString = "FOR KEY SHARE OF c" if restoring else ""
+    lock: LiteralString = "FOR KEY SHARE OF c" if restoring else "FOR NO KEY UPDATE OF c" if path else ""
     row = database.fetch_one(
         f"""WITH {CALLER}, target AS (
-            SELECT v.seq, NULL::bigint AS owner, {EFFECTIVELY_PAID} AS paid
+            SELECT v.seq, v.corporation_id, NULL::bigint AS owner, {EFFECTIVELY_PAID} AS paid
             FROM caller JOIN video v ON {own} AND v.seq = %(video_id)s JOIN corporation c ON {OWN_CORPORATION} {lock}
-        ), changed AS (
+        ), {used}, changed AS (
             UPDATE video v SET name = coalesce(%(name)s, v.name), name_key = coalesce(%(name_key)s, v.name_key),
                                {_NEW_FILE}, deleted = %(deleted)s, updated_at = now()
-            FROM target, caller WHERE v.seq = target.seq AND {own} AND {PERMITTED} AND {allowed}
+            FROM target, caller, used
+            WHERE v.seq = target.seq AND {own} AND {PERMITTED} AND {allowed} AND {quotas.FITS}
             RETURNING {COLUMNS}
         )
-        SELECT caller.role AS caller_role, target.seq AS target, target.paid, {COLUMNS}, {MARKS}
-        FROM caller LEFT JOIN target ON true LEFT JOIN changed v ON true {MARKED}""",
+        SELECT caller.role AS caller_role, target.seq AS target, {quotas.COLUMNS}, {quotas.FITS} AS fits, {COLUMNS},
+               {MARKS}
+        FROM caller LEFT JOIN target ON true LEFT JOIN used ON true LEFT JOIN changed v ON true {MARKED}""",
         {
             **parameters(caller),
             "name": None,
@@ -266,12 +272,15 @@ def _change(caller: Caller, video_id: int, fields: dict[str, object], *, restori
             "file_path": None,
             "deleted": False,
             **fields,
+            **quotas.parameters(0, 0, path),
             "video_id": video_id,
         },
     )
     row = permit(caller, row)
     if restoring and not row["paid"]:
         raise PlanRequired
+    if not row["fits"]:
+        raise quotas.exceeded(row)
     if row["seq"] is None:  # deleted or restored by another request between the statement's snapshot and its update
         raise NotFound
     return video_of(row)
