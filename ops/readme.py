@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from vms.settings import TABLE, Setting
+from vms.settings import TABLE
+from vms.variables import Setting
 
 README = Path(__file__).parents[1] / "README.md"
 _FIRST, _LAST = "<!-- settings: written by make readme -->\n", "<!-- end of settings -->"

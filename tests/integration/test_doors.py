@@ -19,7 +19,8 @@ from tests.service import Services
 from vms import database, passwords
 from vms.domain import sessions, users
 from vms.observability import logger
-from vms.settings import TABLE, SettingError
+from vms.settings import TABLE
+from vms.variables import SettingError
 
 pytestmark = pytest.mark.usefixtures("environment")
 

@@ -9,7 +9,7 @@ import pytest
 from vms import jwts, keys, settings
 from vms.auth import Caller, Who, authenticate, authenticate_playback
 from vms.errors import Unauthenticated
-from vms.settings import SettingError
+from vms.variables import SettingError
 
 OLD, NEW = "o" * 40, "n" * 40
 

@@ -124,12 +124,12 @@ def _get(caller: Caller, *, corporation_id: int | None = None, key: str | None =
 def change(caller: Caller, corporation_id: int, fields: dict[str, object]) -> Corporation:
     """Change the `name`, `plan` and `plan_expire_at` that `fields` has, and nothing else.
 
-    FREE clears the expiry. PAID leaves an effectively PAID plan's expiry as it is and begins any other anew, without an
-    end unless given.
+    FREE clears the expiry. PAID leaves an effectively PAID plan's expiry as it is and gives any other plan a new one:
+    the expiry that is sent, or none.
 
     Raises:
         NotFound: it is another's.
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
         Conflict: the name is taken.
         Invalid: an expiry without a PAID plan.
         PlanManaged: it asks for PAID or for an expiry, and plans are the operator's.
@@ -188,7 +188,7 @@ def delete(caller: Caller, corporation_id: int) -> None:
 
     Raises:
         NotFound: it is another's.
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
     """
     with database.transaction():
         # The lock first, then a statement with a snapshot of its own: a user or video that is being added meanwhile

@@ -42,7 +42,7 @@ def put(caller: Caller, video_id: int, content: bytes) -> Poster:
     Raises:
         Invalid: it is no WebP or JPEG image.
         NotFound: the caller's corporation has no such live video.
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
     """
     try:
         image = images.read(content)

@@ -1,8 +1,8 @@
 """How much a corporation may have: bytes and videos, by its effective plan.
 
 Open uploads count as what they will be. Deleted videos count while they can be restored, which a PAID plan alone can.
-Files that came by own means count no bytes. Of concurrent statements that add something, each waits for the one before
-it by the corporation's lock, and then counts what that one added.
+Files that were put into the bucket without an upload count no bytes. Of concurrent statements that add something, each
+waits for the one before it by the corporation's lock, and then counts what that one added.
 """
 
 from dataclasses import dataclass

@@ -5,8 +5,8 @@ A token used again means that it was stolen, so the whole family ends (RFC 9700 
 REFRESH_REUSE_SECONDS after its rotation it gives another token of that generation, since two tabs may use it at once
 and an answer may get lost. The table holds only hashes of the tokens.
 
-What issues a token and what revokes it lock the user's row first, so that a revocation also finds what is being issued
-beside it.
+Whatever issues or revokes a token locks the user's row first, so that a revocation also finds a token that is being
+issued at the same time.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
 
     Raises:
         Unauthenticated: one of the two is wrong.
-        TooManyAttempts: this address failed too often of late, from here or from everywhere.
+        TooManyAttempts: this address has failed too often recently, from this IP address or from all together.
     """
     key = email_key(email)
     subjects = [attempts.subject("login", key, source_ip), attempts.subject("login", key)]
@@ -80,7 +80,7 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
     outdated = cost_of(row["password"]) != settings().bcrypt_cost
     started = database.fetch_one(
         # A log-in that overlaps a new password, which begins an epoch, or the user's deletion begins no session. In the
-        # same epoch another log-in may have hashed the password anew.
+        # same epoch another log-in may have hashed the password again.
         """WITH locked AS (
             SELECT u.seq FROM "user" u
             WHERE u.seq = %(user_id)s AND (u.epoch = %(epoch)s OR u.password = %(password)s) AND u.deleted_at IS NULL
@@ -194,7 +194,7 @@ def browse(caller: Caller, user_id: int, part: Slice) -> Page[Session]:
 
     Raises:
         NotFound: the caller's corporation has no such user.
-        Forbidden: it is another user's, and the caller is no admin.
+        Forbidden: it is another user's, and the caller is not an admin.
     """
     rows = read_all(
         caller,
