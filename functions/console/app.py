@@ -27,7 +27,7 @@ FOR_GOOD = "public, max-age=31536000, immutable"
 # Modules that import each other: the page names them, so that they are loaded at the same time and not one after the
 # other. The modules in pages/ are loaded when they are shown.
 NEEDED_AT_ONCE = (
-    *(f"app/{name}.js" for name in ("app", "session", "api", "problem", "parts", "places", "text")),
+    *(f"app/{name}.js" for name in ("app", "session", "api", "problem", "parts", "pictures", "places", "text")),
     "vendor/preact.js",
     "messages/en.js",
     "messages/ko.js",

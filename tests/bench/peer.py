@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -99,14 +100,30 @@ def figure(name: str, sample: Sample) -> float:
     return sample.megabytes_per_second if name.startswith("stream") else sample.requests_per_second
 
 
+def check(peer: str) -> None:
+    """Refuse what is not the URL of a service on this machine that answers. Raises `SystemExit`."""
+    try:
+        parts = urlsplit(peer)
+        here = parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1"} and parts.port is not None
+    except ValueError:
+        here = False
+    if not here:
+        raise SystemExit(f"error: PEER must be a URL on this machine, such as http://localhost:3001, not {peer!r}")
+    try:
+        httpx.get(f"{peer.rstrip('/')}/health", timeout=10, trust_env=False).raise_for_status()
+    except httpx.HTTPError as failure:
+        raise SystemExit(f"error: {peer} does not answer GET /health with 200: {type(failure).__name__}") from None
+
+
 def main(peer: str) -> None:
     """Measure and print."""
+    check(peer)
     file = os.environ.get("PEER_ENV")
+    try:
+        environment = read_environment(Path(file)) if file else {}
+    except OSError as failure:
+        raise SystemExit(f"error: PEER_ENV={file}: {failure.strerror}") from None
     with running() as service:
-        rows = measure(
-            service,
-            prepare(service.url, service.environment),
-            prepare(peer, read_environment(Path(file)) if file else {}),
-        )
+        rows = measure(service, prepare(service.url, service.environment), prepare(peer, environment))
     print(f"{REPEATS} pairs of {SECONDS:g} s in turns, {CONNECTIONS} connections, medians.\n\n{table(rows)}")
     print(f"\n{service.noise()}")

@@ -5,6 +5,7 @@ missing or doubled, or if files, threads, memory, processes or connections to Po
 """
 
 import hashlib
+import math
 import os
 import sys
 import tempfile
@@ -143,11 +144,17 @@ def _expired(http: httpx.Client, database: psycopg.Connection) -> Company:
 
 def main(arguments: list[str]) -> int:
     """Run for so many minutes and print what was found; 1 if a promise was broken."""
+    try:
+        seconds = float(arguments[0]) * 60
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        print(f"error: MINUTES must be a number above 0, not {arguments[0]!r}", file=sys.stderr)
+        return 1
     environment.clear()
-    minutes = float(arguments[0])
     print(machine())
     with tempfile.TemporaryDirectory(prefix="vms-soak-", ignore_cleanup_errors=True) as place:
-        outcome = soak(minutes * 60, Path(place) / "local")
+        outcome = soak(seconds, Path(place) / "local")
     print(table([one.row() for one in outcome.figures]))
     done = outcome.record.done
     print(

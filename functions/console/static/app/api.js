@@ -33,7 +33,7 @@ export function wait(seconds, signal) {
  *   repeatable?: boolean, quiet?: boolean, anonymous?: boolean}} [options]
  * @returns {Promise<Response>}
  */
-export async function call(method, path, options = {}) {
+async function call(method, path, options = {}) {
   const { key, quiet, anonymous, repeatable = method === "GET" || key !== undefined, ...rest } = options;
   for (let tries = 1; ; tries += 1) {
     const token = anonymous ? null : await access(options.keepalive ? 0 : undefined); // who leaves has no time to renew
@@ -67,9 +67,19 @@ function query(values) {
   return text && `?${text}`;
 }
 
-/** A key for a form: the same for each try of one thing. */
+/** A random Idempotency-Key. */
 export function newKey() {
   return crypto.randomUUID?.() ?? `${Date.now()}-${Math.random().toString(36).slice(2)}`;
+}
+
+/** The Idempotency-Keys of a form: the same key for the same data, so that after a lost answer nothing is made twice. */
+export function formKeys() {
+  let of = "";
+  let key = "";
+  return (/** @type {unknown} */ data) => {
+    if (of !== JSON.stringify(data)) [of, key] = [JSON.stringify(data), newKey()];
+    return key;
+  };
 }
 
 export const api = {

@@ -1,7 +1,7 @@
 // Requests one by one, and what goes wrong with them: a problem document (RFC 9457) becomes a sentence.
 import { has, size, t } from "./text.js";
 
-/** Where the API is: above this file's /console/<version>/app/, under any stage, domain or proxy. */
+/** The base URL of the API, under any stage, domain or proxy: this file is console/<version>/app/problem.js below it. */
 export const ROOT = new URL("../../../", import.meta.url);
 
 const PREFIX = "urn:vms:error:";

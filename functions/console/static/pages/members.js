@@ -1,9 +1,9 @@
 // The members of the corporation: add, role, password, log out everywhere, delete.
-import { api, newKey } from "../app/api.js";
-import { Choice, Confirm, Dialog, Field, More, Submit, toast, useForm, useList } from "../app/parts.js";
+import { api, formKeys } from "../app/api.js";
+import { Choice, Confirm, Field, FormDialog, More, toast, useForm, useList } from "../app/parts.js";
 import { refreshUser, session } from "../app/session.js";
 import { date, number, t } from "../app/text.js";
-import { html, useRef, useState } from "../vendor/preact.js";
+import { html, useState } from "../vendor/preact.js";
 
 /** @typedef {import("../app/api.js").User} User */
 
@@ -63,27 +63,18 @@ function Member({ user, open }) {
 
 /** @param {{onClose: () => void, onDone: () => void}} props */
 function Add({ onClose, onDone }) {
-  const key = useRef({ of: "", key: "" });
+  const [keyOf] = useState(formKeys);
   const form = useForm(async (data) => {
-    const of = JSON.stringify(data);
-    if (key.current.of !== of) key.current = { of, key: newKey() };
-    await api.addUser(data, key.current.key);
+    await api.addUser(data, keyOf(data));
     toast(t("member.added", { email: data.email }));
     onDone();
     onClose();
   }, (problem) => /** @type {Record<string, string>} */ (problem.kind === "conflict" ? { email: t("taken.email") } : {}));
-  return html`<${Dialog} title=${t("member.add")} onClose=${onClose}>
-    <form onSubmit=${form.onSubmit} novalidate autocomplete="off">
-      ${form.note}
-      <${Field} label=${t("email")} name="email" type="email" autocomplete="off" error=${form.errorOf("email")} required />
-      <${Field} label=${t("password")} name="password" type="password" autocomplete="new-password" hint=${t("password.hint")}
-        error=${form.errorOf("password")} required />
-      <${Choice} label=${t("role")} name="role" value="guest" options=${roles()} error=${form.errorOf("role")} />
-      <footer>
-        <button type="button" class="secondary" onClick=${onClose}>${t("cancel")}</button>
-        <${Submit} busy=${form.busy}>${t("member.add")}<//>
-      </footer>
-    </form>
+  return html`<${FormDialog} title=${t("member.add")} form=${form} action=${t("member.add")} onClose=${onClose} autocomplete="off">
+    <${Field} label=${t("email")} name="email" type="email" autocomplete="off" error=${form.errorOf("email")} required />
+    <${Field} label=${t("password")} name="password" type="password" autocomplete="new-password" hint=${t("password.hint")}
+      error=${form.errorOf("password")} required />
+    <${Choice} label=${t("role")} name="role" value="guest" options=${roles()} error=${form.errorOf("role")} />
   <//>`;
 }
 
@@ -93,15 +84,8 @@ function Role({ user, onClose, onDone }) {
     onDone(await api.changeUser(user.id, { role }));
     onClose();
   }, (problem) => /** @type {Record<string, string>} */ (problem.kind === "conflict" ? { role: t("problem.last-admin") } : {}));
-  return html`<${Dialog} title=${t("role.of", { email: user.email })} onClose=${onClose}>
-    <form onSubmit=${form.onSubmit} novalidate>
-      ${form.note}
-      <${Choice} label=${t("role")} name="role" value=${user.role} options=${roles()} error=${form.errorOf("role")} />
-      <footer>
-        <button type="button" class="secondary" onClick=${onClose}>${t("cancel")}</button>
-        <${Submit} busy=${form.busy}>${t("save")}<//>
-      </footer>
-    </form>
+  return html`<${FormDialog} title=${t("role.of", { email: user.email })} form=${form} action=${t("save")} onClose=${onClose}>
+    <${Choice} label=${t("role")} name="role" value=${user.role} options=${roles()} error=${form.errorOf("role")} />
   <//>`;
 }
 
@@ -112,16 +96,9 @@ function Password({ user, onClose }) {
     toast(t("password.reset.done", { email: user.email }));
     onClose();
   });
-  return html`<${Dialog} title=${t("password.reset")} onClose=${onClose}>
-    <form onSubmit=${form.onSubmit} novalidate>
-      <p>${t("password.reset.text", { email: user.email })}</p>
-      ${form.note}
-      <${Field} label=${t("password.new")} name="password" type="password" autocomplete="new-password" hint=${t("password.hint")}
-        error=${form.errorOf("password")} required />
-      <footer>
-        <button type="button" class="secondary" onClick=${onClose}>${t("cancel")}</button>
-        <${Submit} busy=${form.busy}>${t("save")}<//>
-      </footer>
-    </form>
+  return html`<${FormDialog} title=${t("password.reset")} text=${t("password.reset.text", { email: user.email })} form=${form}
+    action=${t("save")} onClose=${onClose}>
+    <${Field} label=${t("password.new")} name="password" type="password" autocomplete="new-password" hint=${t("password.hint")}
+      error=${form.errorOf("password")} required />
   <//>`;
 }
