@@ -173,7 +173,7 @@ def _password_in(text: str) -> str:
 
 
 def close() -> None:
-    """Forget the connection; the next use opens another."""
+    """Close the connection; the next use opens another."""
     global _connection
     if _connection is not None:
         _connection.close()

@@ -88,7 +88,7 @@ def once[T](key: IdempotencyKey | None, caller: Caller | None, change: Callable[
 
 
 def purge() -> int:
-    """Forget expired answers; returns how many."""
+    """Delete expired answers; returns how many."""
     row = database.fetch_one(
         """WITH purged AS (DELETE FROM idempotency_key WHERE expires_at <= now() RETURNING key)
         SELECT count(*) AS purged FROM purged""",

@@ -61,7 +61,7 @@ def complete(caller: Caller, upload_id: int) -> tuple[Video, bool]:
 
 
 def _done(caller: Caller, row: Row) -> Video | None:
-    """The video of an upload that is complete; None if it is open. Raises what there is to say of one that ended."""
+    """The video of an upload that is complete; None if it is open. Raises the error of one that has ended."""
     if row["status"] == "refused":
         multipart.remove(uploads.key_of(row))
         raise NotAVideo

@@ -235,9 +235,9 @@ def revoke_all(caller: Caller, user_id: int) -> None:
 
 
 def purge() -> int:
-    """Forget what no longer matters: expired refresh tokens and past windows of failed log-ins.
+    """Delete expired refresh tokens and past windows of failed log-ins.
 
-    Returns how many tokens went.
+    Returns how many tokens were deleted.
     """
     row = database.fetch_one(
         """WITH windows AS (DELETE FROM login_attempt WHERE ends_at < now()),
