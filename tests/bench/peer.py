@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from local.s3 import S3
 from tests.bench.figures import Sample, number, paired_ratio, spread, table
 from tests.bench.service import REPEATS, SECONDS, Service, request, running
 from tests.e2e.clients import expect, found_company
+from tests.e2e.films import bucket_of
 from tests.runner import read_environment
 from vms.paths import object_key
 
@@ -58,15 +58,7 @@ def prepare(url: str, environment: Mapping[str, str]) -> Side:
 
 def expect_stored(environment: Mapping[str, str], key: str, size: int) -> None:
     """Put an object of so many bytes into the service's bucket."""
-    bucket = S3(
-        environment["AWS_ENDPOINT_URL_S3"],
-        environment["AWS_ACCESS_KEY_ID"],
-        environment["AWS_SECRET_ACCESS_KEY"],
-        environment["AWS_REGION"],
-        environment["VIDEO_BUCKET"],
-        Path(),
-    )
-    status = bucket.request("PUT", key, bytes(size), content_type="video/mp4").status
+    status = bucket_of(environment).request("PUT", key, bytes(size), content_type="video/mp4").status
     if status != 200:
         raise SystemExit(f"{key} could not be stored: S3 answers {status}")
 

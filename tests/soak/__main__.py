@@ -23,6 +23,7 @@ from tests.bench import processes
 from tests.bench.figures import table
 from tests.bench.processes import descendants, machine
 from tests.e2e.clients import Company, found_company
+from tests.e2e.films import bucket_of
 from tests.runner import Runner
 from tests.soak.callers import Caller, Clock, Film, Record, SlowReader, pause
 from tests.soak.samples import CONNECTIONS, Figure, Sampler, figures, sample
@@ -114,17 +115,7 @@ def _sample(runner: Runner, database: psycopg.Connection) -> dict[tuple[str, str
 
 
 def _film(runner: Runner, companies: Sequence[Company], path: str, size: int) -> Film:
-    from local.s3 import S3
-
-    said, content = runner.environment, os.urandom(size)
-    storage = S3(
-        said["AWS_ENDPOINT_URL_S3"],
-        said["AWS_ACCESS_KEY_ID"],
-        said["AWS_SECRET_ACCESS_KEY"],
-        said["AWS_REGION"],
-        said["VIDEO_BUCKET"],
-        runner.directory,
-    )
+    storage, content = bucket_of(runner.environment), os.urandom(size)
     for company in companies:
         status = storage.request("PUT", object_key(company.id, path), content).status
         assert status == 200, f"S3 answered {status}"
