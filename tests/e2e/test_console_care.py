@@ -59,7 +59,7 @@ def test_what_was_typed_stays_when_it_is_refused(opens: Opens, acme: Company) ->
     expect(role).to_have_value("guest")
 
 
-def test_a_password_is_measured_in_bytes_and_says_so(opens: Opens, acme: Company) -> None:
+def test_a_password_is_measured_in_bytes_and_says_so(opens: Opens) -> None:
     page = opens(locale="ko-KR").new_page()
     page.goto("console#/signup")
     page.locator("[name=admin_password]").fill("비밀번호" * 7)  # 28 characters, 84 bytes

@@ -1,3 +1,5 @@
+"""Migrations, the connection, and statements whose rule shows in the rows alone."""
+
 import json
 import threading
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Tokens: which are taken, by which key, and for what."""
+
 import json
 import time
 from collections.abc import Iterator

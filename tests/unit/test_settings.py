@@ -1,3 +1,5 @@
+"""Settings: their defaults, and the broken ones."""
+
 from pathlib import Path
 from typing import Any
 

@@ -11,6 +11,7 @@ issued at the same time.
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
@@ -78,7 +79,17 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
         raise Unauthenticated(_REFUSED)
     pair = _pair(row)
     outdated = cost_of(row["password"]) != settings().bcrypt_cost
-    started = database.fetch_one(
+    if not _begin(row, pair, subjects, hash_password(password) if outdated else None):
+        raise Unauthenticated(_REFUSED)
+    return pair
+
+
+def _begin(user: Row, pair: TokenPair, subjects: Sequence[str], rehashed: str | None) -> bool:
+    """Begin a family with the pair's refresh token, and store the password as `rehashed` if that is given.
+
+    False if the user was deleted or has a new password since its row was read.
+    """
+    begun = database.fetch_one(
         # A log-in that overlaps a new password, which begins an epoch, or the user's deletion begins no session. In the
         # same epoch another log-in may have hashed the password again.
         """WITH locked AS (
@@ -97,17 +108,15 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
         {
             "subjects": subjects,
             "token": _digest(pair.refresh_token),
-            "user_id": row["seq"],
-            "password": row["password"],
-            "epoch": row["epoch"],
-            "rehashed": hash_password(password) if outdated else None,
+            "user_id": user["seq"],
+            "password": user["password"],
+            "epoch": user["epoch"],
+            "rehashed": rehashed,
             "family": uuid.uuid4(),
             "seconds": settings().refresh_token_seconds,
         },
     )
-    if started is None:
-        raise Unauthenticated(_REFUSED)
-    return pair
+    return begun is not None
 
 
 def refresh(refresh_token: str) -> TokenPair:
