@@ -1,4 +1,4 @@
-"""Migrations, the connection, and statements whose rule shows in the rows alone."""
+"""Round trips, the connection, transactions and migrations, on a real PostgreSQL."""
 
 import json
 import threading
