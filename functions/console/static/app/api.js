@@ -16,7 +16,6 @@ import { t } from "./text.js";
 
 const TRIES = 4;
 const LONGEST_WAIT = 60; // seconds; what takes longer is for people to decide
-const PASSES = new Set([0, 429, 502, 503, 504]);
 
 /** @param {number} seconds @param {AbortSignal} [signal] */
 export function wait(seconds, signal) {
@@ -47,7 +46,7 @@ async function call(method, path, options = {}) {
       if (problem.status === 401 && !anonymous && tries < TRIES && (await renewOrAsk(token))) continue;
       if (problem.kind === "forbidden") void refreshUser().catch(() => undefined); // of another role since
       const seconds = problem.retryAfter ?? tries;
-      if (!repeatable || !PASSES.has(problem.status) || tries >= TRIES || seconds > LONGEST_WAIT) throw problem;
+      if (!repeatable || !problem.passes || tries >= TRIES || seconds > LONGEST_WAIT) throw problem;
       if (!quiet) toast(t(problem.status ? "again" : "again.unreachable", { n: seconds }));
       await wait(seconds, options.signal);
     }

@@ -35,6 +35,11 @@ export class Problem extends Error {
     return new Problem(0, { type: "unreachable", detail: String(failure.message) });
   }
 
+  /** Whether another try may succeed: the network or the service failed for the moment. */
+  get passes() {
+    return [0, 429, 502, 503, 504].includes(this.status);
+  }
+
   /** What people read of it, in their language. */
   get sentence() {
     const seconds = this.retryAfter;
