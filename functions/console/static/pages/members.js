@@ -18,6 +18,17 @@ export default function Members() {
     list.edit((all) => all.map((each) => (each.id === user.id ? user : each)));
     if (user.id === session.user?.id) void refreshUser(); // no admin any more
   };
+  /** @param {User} user */
+  const endSessions = async ({ id, email }) => {
+    await api.endSessions(id);
+    toast(t("sessions.done", { email }));
+  };
+  /** @param {User} user */
+  const remove = async (user) => {
+    await api.deleteUser(user.id);
+    list.edit((all) => all.filter(({ id }) => id !== user.id));
+    toast(t("deleted", { name: user.email }));
+  };
   const user = open?.user;
   return html`
     <header class="heading">
@@ -35,11 +46,9 @@ export default function Members() {
     ${user && open.how === "role" && html`<${Role} user=${user} onClose=${close} onDone=${replace} />`}
     ${user && open.how === "password" && html`<${Password} user=${user} onClose=${close} />`}
     ${user && open.how === "sessions" && html`<${Confirm} title=${t("sessions.title")} text=${t("sessions.text", { email: user.email })}
-      action=${t("sessions")} onClose=${close}
-      run=${async () => { await api.endSessions(user.id); toast(t("sessions.done", { email: user.email })); }} />`}
+      action=${t("sessions")} run=${() => endSessions(user)} onClose=${close} />`}
     ${user && open.how === "delete" && html`<${Confirm} title=${t("member.delete")} text=${t("member.delete.text", { email: user.email })}
-      action=${t("delete")} danger onClose=${close}
-      run=${async () => { await api.deleteUser(user.id); list.edit((all) => all.filter(({ id }) => id !== user.id)); toast(t("deleted", { name: user.email })); }} />`}`;
+      action=${t("delete")} danger run=${() => remove(user)} onClose=${close} />`}`;
 }
 
 /** @param {{user: User, open: (how: {how: string, user: User}) => void}} props */
