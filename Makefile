@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export LC_ALL ?= C.UTF-8
 # The interpreter and the packages are those of .venv, whatever the caller's shell has set.
 unexport PYTHONHOME PYTHONPATH
-# Linux under Windows (WSL) sets NAME to the computer's; a film's name is one that make itself is told.
+# WSL sets NAME to the computer's name: a film's name is only a NAME of make's own command line.
 ifneq ($(origin NAME),command line)
 unexport NAME
 endif
@@ -16,7 +16,7 @@ PYTHON := $(VENV)/bin/python
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 EMULATOR := .venv-emulator
-# An environment has its directory's path within: in a copy, or once it was moved, it would run code elsewhere or none.
+# A virtual environment contains its own path. One that was copied or moved would run other code or none: it is made again.
 ifneq ($(shell grep -sLxF "$$(pwd -P)/layers/vms" $(VENV)/lib/python3*/site-packages/_video_management_server.pth),)
 $(shell rm $(VENV)/pyvenv.cfg)
 endif

@@ -87,8 +87,8 @@ def _run(sql: Statement, parameters: Parameters) -> list[Row]:
 def transaction() -> Iterator[None]:
     """Run the statements within as one transaction, rolled back unless the block ends well. Raises as `fetch_all` does.
 
-    Raise what is no fault after the block: a failed one closes the connection, because psycopg follows a ROLLBACK by
-    DEALLOCATE ALL, which pins a client at RDS Proxy.
+    Raise what is not a fault after the block: a block that fails closes the connection, because psycopg follows a
+    ROLLBACK by DEALLOCATE ALL, which pins a client at RDS Proxy.
     """
     with _reporting():
         current = connection()

@@ -6,7 +6,7 @@ export const ROOT = new URL("../../../", import.meta.url);
 
 const PREFIX = "urn:vms:error:";
 
-/** An answer that is no success, or no answer at all (`status` 0). */
+/** An answer that is not a success, or no answer at all (`status` 0). */
 export class Problem extends Error {
   /**
    * @param {number} status

@@ -32,7 +32,7 @@ def complete(caller: Caller, upload_id: int) -> tuple[Video, bool]:
         NotFound: there is no such upload, or its video is deleted.
         Forbidden: the caller is not an admin.
         UploadIncomplete: parts are missing; the detail names them.
-        NotAVideo: the file is no film. It is removed, and the upload has ended.
+        NotAVideo: the file is not a film. It is removed, and the upload has ended.
         UploadEnded: it was aborted or has expired.
         StorageFailed: S3 does not answer well; the call can be sent again.
     """

@@ -123,7 +123,7 @@ def refresh(refresh_token: str) -> TokenPair:
     """Replace a refresh token by the next of its family, with a new access token.
 
     Raises:
-        Unauthenticated: it is no valid refresh token, was revoked, or its user is gone; or it was used before, which
+        Unauthenticated: it is not a valid refresh token, was revoked, or its user is gone; or it was used before, which
             revokes its family.
     """
     claims = jwts.verify(refresh_token, "refresh")
@@ -182,7 +182,7 @@ def log_out(caller: Caller, refresh_token: str) -> None:
     """End the session that this refresh token, used or not, belongs to. Idempotent.
 
     Raises:
-        Unauthenticated: it is no refresh token of the caller's, or the caller is gone.
+        Unauthenticated: it is not a refresh token of the caller's, or the caller is gone.
     """
     claims = jwts.verify(refresh_token, "refresh", expired_too=True)
     if claims["sub"] != caller.user_id:
