@@ -1,4 +1,4 @@
-"""Writes the table of settings in README.md anew, from `vms.settings.TABLE`. Run by `make readme`."""
+"""Regenerates the table of settings in README.md from `vms.settings.TABLE`. Run by `make readme`."""
 
 from pathlib import Path
 from typing import Any
