@@ -18,7 +18,7 @@ OWN = 200
 type Connection = psycopg.Connection[Any]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own(http: httpx.Client, services: Services) -> Iterator[Connection]:
     """A database of its own, for it is to be large."""
     with staged(http, services, *create_database(services, "pages")) as stage:
