@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export LC_ALL ?= C.UTF-8
 # The interpreter and the packages are those of .venv, whatever the caller's shell has set.
 unexport PYTHONHOME PYTHONPATH
-# Linux under Windows (WSL) sets NAME to the computer's; a film's name is one that make itself is told.
+# WSL sets NAME to the computer's name: a film's name is only a NAME of make's own command line.
 ifneq ($(origin NAME),command line)
 unexport NAME
 endif
@@ -16,7 +16,7 @@ PYTHON := $(VENV)/bin/python
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 EMULATOR := .venv-emulator
-# An environment has its directory's path within: in a copy, or once it was moved, it would run code elsewhere or none.
+# A virtual environment contains its own path. One that was copied or moved would run other code or none: it is made again.
 ifneq ($(shell grep -sLxF "$$(pwd -P)/layers/vms" $(VENV)/lib/python3*/site-packages/_video_management_server.pth),)
 $(shell rm $(VENV)/pyvenv.cfg)
 endif
@@ -196,7 +196,7 @@ bench: $(DEV) ## Measure, and print one table with the goals beside it; PEER=URL
 
 .PHONY: soak
 soak: $(DEV) ## Put a mixed load on the service for MINUTES=10; fail if a promise breaks or anything grows
-	@exec $(PYTHON) -m tests.soak $(or $(MINUTES),10)
+	@exec $(PYTHON) -m tests.soak "$(or $(MINUTES),10)"
 
 .PHONY: bench-s3
 bench-s3: $(DEV) ## Measure three S3 clients: why the stream signs its own requests
@@ -243,29 +243,29 @@ hooks: $(DEV) ## Install the git hooks: format, lint, types, spelling and secret
 	@$(VENV)/bin/pre-commit install
 
 .PHONY: openapi
-openapi: $(DEV) ## Write functions/service/openapi.json anew from the routes
+openapi: $(DEV) ## Regenerate functions/service/openapi.json from the routes
 	@$(PYTHON) -m ops.openapi
 
 VENDOR_TOOLS := .vendor-tools
 .PHONY: vendor
-vendor: ## Write the console's libraries anew, in functions/console/static/vendor; ops/vendor/package.json pins them
+vendor: ## Regenerate the console's libraries in functions/console/static/vendor; ops/vendor/package.json pins them
 	@mkdir -p $(VENDOR_TOOLS) && cp ops/vendor/package.json $(VENDOR_TOOLS)/
 	@npm install --prefix $(VENDOR_TOOLS) --silent --no-fund --no-audit --no-package-lock
 	@node ops/vendor/vendor.mjs $(CURDIR)/$(VENDOR_TOOLS) $(CURDIR)/functions/console/static/vendor
 
 .PHONY: licences
-licences: $(DEV) ## Write docs/licences.md anew from the installed packages
+licences: $(DEV) ## Regenerate docs/licences.md from the installed packages
 	@$(PYTHON) -m ops.licences
 
 .PHONY: readme
-readme: $(DEV) ## Write the table of settings in README.md anew
+readme: $(DEV) ## Regenerate the table of settings in README.md
 	@$(PYTHON) -m ops.readme
 
 COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
   --no-emit-index-url --no-annotate --no-header
 
 .PHONY: lock
-lock: $(DEV) ## Resolve pyproject.toml's groups into the lock and its two subsets
+lock: $(DEV) ## Resolve pyproject.toml's groups into requirements.lock and the files of what is installed on its own
 	$(COMPILE) pyproject.toml --group dev -o requirements.lock
 	$(COMPILE) pyproject.toml -c requirements.lock -o layers/dependencies/requirements.txt
 	$(COMPILE) --group uploads -c requirements.lock -o functions/uploads/requirements.txt

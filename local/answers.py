@@ -24,7 +24,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class MalformedAnswerError(Exception):
-    """What the function returned is no proxy response."""
+    """What the function returned is not a proxy response."""
 
 
 def answer(result: bytes) -> tuple[int, Headers, bytes]:

@@ -45,7 +45,7 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The raw path, without the query. It may hold what is no ASCII: then it is taken for UTF-8."""
+        """The raw path, without the query. Bytes beyond ASCII are read as UTF-8."""
         return self.target.partition(b"?")[0].decode("utf-8", "replace") or "/"
 
     @property

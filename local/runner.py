@@ -143,13 +143,13 @@ def make_keys(path: Path) -> Path:
 
 def check_settings(host: Mapping[str, str]) -> None:
     """Refuse a broken setting before anything starts. Raises `RunnerError`."""
-    from vms import settings
+    from vms import settings, variables
 
     ours = {"DATABASE_URL": "postgresql://vms@local/vms", "JWT_KEYS": "-", "VIDEO_BUCKET": "-", "STREAM_MODE": "stream"}
     try:
         for read in (settings.read, settings.read_stream, settings.read_quota, settings.read_uploads):
             read({**host, **ours})
-    except settings.SettingError as failure:
+    except variables.SettingError as failure:
         raise RunnerError(str(failure)) from failure
     if host.get("STREAM_MODE", "stream") != "stream":
         say("STREAM_MODE is no setting of make run, which streams: it is not looked at.")

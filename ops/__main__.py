@@ -23,7 +23,7 @@ STOPPED = {
 def main(arguments: list[str]) -> int:
     """Run a command; the exit code is returned."""
     options = _parser().parse_args(arguments)
-    if region := os.environ.get("AWS_REGION"):  # which the AWS CLI goes by first; botocore and sam know the other alone
+    if region := os.environ.get("AWS_REGION"):  # the AWS CLI prefers it; botocore and sam do not read it
         os.environ["AWS_DEFAULT_REGION"] = region
     try:
         if options.command == "operator":

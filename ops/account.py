@@ -38,9 +38,7 @@ def stack(name: str) -> dict[str, Any] | None:
     try:
         (found,) = client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     except ClientError as failure:
-        if (
-            failure.response["Error"]["Code"] == "ValidationError"
-        ):  # CloudFormation's word for a stack that does not exist
+        if failure.response["Error"]["Code"] == "ValidationError":  # there is no such stack
             return None
         raise
     return None if found["StackStatus"] == "DELETE_COMPLETE" else found

@@ -192,7 +192,7 @@ def _clean(node: Any) -> Any:
         del cleaned["title"]
     for bound in ("minimum", "maximum"):
         if isinstance(cleaned.get(bound), float):
-            cleaned[bound] = min(int(cleaned[bound]), FIRST)  # the largest id is no float: it came as 2^63
+            cleaned[bound] = min(int(cleaned[bound]), FIRST)  # the largest id is not a float: it came as 2^63
     return cleaned
 
 
@@ -212,7 +212,7 @@ def _complete(operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         schema = parameter.get("schema", {})
         schema.pop("description", None)
-        if "anyOf" in schema:  # a parameter that is not sent is no null
+        if "anyOf" in schema:  # a parameter that is not sent is not null
             parameter["schema"] = {**schema.pop("anyOf")[0], **schema}
     if body := operation.get("requestBody", {}).get("content", {}).get("application/json"):
         body["schema"].pop("default", None)

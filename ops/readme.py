@@ -1,9 +1,10 @@
-"""Writes the table of settings in README.md anew, from `vms.settings.TABLE`. Run by `make readme`."""
+"""Regenerates the table of settings in README.md from `vms.settings.TABLE`. Run by `make readme`."""
 
 from pathlib import Path
 from typing import Any
 
-from vms.settings import TABLE, Setting
+from vms.settings import TABLE
+from vms.variables import Setting
 
 README = Path(__file__).parents[1] / "README.md"
 _FIRST, _LAST = "<!-- settings: written by make readme -->\n", "<!-- end of settings -->"

@@ -62,6 +62,9 @@ def fresh(group: str) -> ModuleType:
     sys.modules[name] = module  # annotations are resolved by the module's name
     try:
         spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # it is not whole: the next test imports it again
+        raise
     finally:
         if standing is not None:
             sys.modules[name] = standing

@@ -57,7 +57,7 @@ def refresh_tokens(body: RefreshToken) -> TokenPair:
     who=Who.MEMBER,
     summary="Log out",
     status=204,
-    description="Revokes the session of this refresh token; saying it twice is no error.",
+    description="Revokes the session of this refresh token. Logging out twice is not an error.",
 )
 def log_out(body: RefreshToken) -> None:
     sessions.log_out(api.caller, body.refresh_token)

@@ -1,4 +1,4 @@
-"""The console: a page for people who would rather look than read, and the files that it is made of."""
+"""The console: a web page for people, and the files that it is made of."""
 
 import hashlib
 import json
@@ -22,11 +22,12 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
-# A file's name in a URL has this hash of all files before it, so it never means anything else.
+# For the files: their URL has the hash of all of them, so it never means other bytes.
 FOR_GOOD = "public, max-age=31536000, immutable"
-# The modules that the page imports one by one: named in it, they come all at once. Its pages come when they are shown.
+# Modules that import each other: the page names them, so that they are loaded at the same time and not one after the
+# other. The modules in pages/ are loaded when they are shown.
 NEEDED_AT_ONCE = (
-    *(f"app/{name}.js" for name in ("app", "session", "api", "problem", "parts", "places", "text")),
+    *(f"app/{name}.js" for name in ("app", "session", "api", "problem", "parts", "pictures", "places", "text")),
     "vendor/preact.js",
     "messages/en.js",
     "messages/ko.js",
@@ -67,7 +68,7 @@ def _etag(text: str) -> str:
 
 
 def _read() -> dict[str, File]:
-    """Every file that may be asked for, by its path below static/: no name leads anywhere else."""
+    """Every file that may be asked for, by its path below static/. No other file is ever read."""
     found = {}
     for path in sorted(STATIC.rglob("*")):
         if (media_type := MEDIA_TYPES.get(path.suffix)) and path.is_file():
@@ -143,7 +144,7 @@ def get_console_file(version: PathText, folder: PathText, file: PathText) -> Res
     name = f"{folder}/{file}"
     if name not in FILES:
         raise NotFound
-    # While two releases are served side by side, a page may ask one for the other's files: nobody keeps what it gets.
+    # While two releases are live, a page may ask one for the other's files: that answer is not to be kept.
     return _answer(FILES[name], {"Cache-Control": FOR_GOOD if version == VERSION else "no-cache"})
 
 

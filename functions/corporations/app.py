@@ -1,4 +1,4 @@
-"""Corporations: sign-up, and each one's own."""
+"""Sign-up, and each corporation's own data."""
 
 from vms.api import Api, Who
 from vms.domain import corporations, quotas

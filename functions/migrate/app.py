@@ -17,10 +17,10 @@ migration_settings()
 
 @logger.inject_lambda_context
 def lambda_handler(event: Mapping[str, Any], _context: LambdaContext) -> dict[str, list[str]]:
-    """Apply what has not been applied yet, and let `vms_app` in; answers the names. Fails with PostgreSQL's own words.
+    """Apply the migrations that are missing, and let `vms_app` log in; returns the names of the files.
 
-    Where CloudFormation asks, it gets the answer too, and a failure is its stack's. Deleting the stack's resource
-    leaves the schema alone.
+    A failure has PostgreSQL's message. An event of CloudFormation is also answered at its URL, and a failure makes the
+    stack fail. When the stack's resource is deleted, the schema stays as it is.
     """
     if not custom_resource.is_request(event):
         return {"applied": _apply()}

@@ -1,4 +1,4 @@
-"""What the operator of the service does, who has the AWS right to invoke this function; there is no route to it.
+"""The operator's actions. There is no route to this function: an operator is whoever has the AWS right to invoke it.
 
 An event names its `action`. One that is not understood, and an action that is refused, are answered
 `{"refused": "…"}`, a sentence, and change nothing: a failure of the function would raise the alarm.
@@ -149,8 +149,8 @@ type Event = Annotated[
 EVENT: TypeAdapter[Any] = TypeAdapter(Event)
 
 
-def perform(action: Action, enough: Callable[[], bool]) -> object:
-    """Do it; a long one answers how far it is when `enough` says so. Raises `Refused`, and `Problem` where it fails."""
+def perform(action: Action, out_of_time: Callable[[], bool]) -> object:
+    """Do it; a purge answers how far it is once it is `out_of_time`. Raises `Refused`, and `Problem` where it fails."""
     answer: object = None
     match action:
         case List():
@@ -164,9 +164,9 @@ def perform(action: Action, enough: Callable[[], bool]) -> object:
         case WhoWatched():
             answer = accounts.who_watched(action.video, action.part)
         case PurgeUser():
-            answer = purge.user(action.user, enough)
+            answer = purge.user(action.user, out_of_time)
         case PurgeCorporation():
-            answer = purge.corporation(action.corporation, enough)
+            answer = purge.corporation(action.corporation, out_of_time)
         case Export():
             answer = export.page(action.corporation, action.cursor)
         case Sql():

@@ -1,4 +1,4 @@
-"""What the schedule runs: expired plans turn FREE, uploads expire, and what no longer matters is forgotten."""
+"""The scheduled job: turns expired plans FREE, ends expired uploads, deletes expired rows, and rolls up reports."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -71,7 +71,7 @@ PERIOD = (
 
 
 @api.get(
-    "/v1/reports/videos", who=Who.ADMIN, summary="Report on the videos", also_media=["text/csv"], description=PERIOD
+    "/v1/reports/videos", who=Who.ADMIN, summary="Report on the videos", also_media=("text/csv",), description=PERIOD
 )
 def report_videos(
     limit: Limit = 20,
@@ -88,7 +88,7 @@ def report_videos(
 
 
 @api.get(
-    "/v1/reports/members", who=Who.ADMIN, summary="Report on the members", also_media=["text/csv"], description=PERIOD
+    "/v1/reports/members", who=Who.ADMIN, summary="Report on the members", also_media=("text/csv",), description=PERIOD
 )
 def report_members(
     limit: Limit = 20,
@@ -108,7 +108,7 @@ def report_members(
     "/v1/reports/views",
     who=Who.ADMIN,
     summary="Report on the views by day or week",
-    also_media=["text/csv"],
+    also_media=("text/csv",),
     description="A row for each day or week of the period, the newest first, those without views too. Weeks are whole, "
     "and begin on Monday. Without `to` the period ends today, and without `from` it has 30 days or 13 weeks.",
 )

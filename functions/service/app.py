@@ -49,14 +49,14 @@ def go_to_docs() -> Response[str]:
     return Response(302, headers={"Location": f"{api.base_url}/docs"}, body="")
 
 
-@api.get("/docs", who=Who.ANONYMOUS, summary="Read the documentation (Swagger UI)", media=["text/html"])
+@api.get("/docs", who=Who.ANONYMOUS, summary="Read the documentation (Swagger UI)", media=("text/html",))
 def read_docs() -> Response[str]:
     return Response(
         200, content_type="text/html; charset=utf-8", headers={"Cache-Control": "max-age=3600"}, body=_page()
     )
 
 
-@api.get("/openapi.json", who=Who.ANONYMOUS, summary="Get the OpenAPI document", media=["application/json"])
+@api.get("/openapi.json", who=Who.ANONYMOUS, summary="Get the OpenAPI document", media=("application/json",))
 def get_document() -> Response[str]:
     return Response(200, content_type="application/json", body=_document())
 

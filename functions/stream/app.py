@@ -1,6 +1,6 @@
-"""GET and HEAD /v1/videos/stream/{video_id}: the bytes of a video, and the view that they are.
+"""GET and HEAD /v1/videos/stream/{video_id}: sends the bytes of a video, and records the view.
 
-This function does without Powertools' resolver and without pydantic: its start is what a viewer waits for.
+It uses neither Powertools' resolver nor pydantic, because the viewer waits for its start.
 """
 
 import time
@@ -79,11 +79,10 @@ def respond(event: dict[str, Any], seconds: float) -> Streamed:
     headers = describe(found, source.key, selection.status, span)
     if head or span is None:
         return Streamed(selection.status, headers)
-    with ExitStack() as held:  # let go of when the response ends, however it ends
+    with ExitStack() as held:  # released when the response ends, however it ends
         held.callback(answer.close)
-        if (
-            config.streams_per_user and span.length > config.slice_bytes
-        ):  # what is smaller holds a function only briefly
+        # An answer of a slice or less holds a function only briefly.
+        if config.streams_per_user and span.length > config.slice_bytes:
             lease = streams.acquire(caller, config.streams_per_user, seconds)
             held.callback(streams.release, caller, lease)
         chunks = counted(answer.chunks(), event)

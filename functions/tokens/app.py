@@ -1,4 +1,4 @@
-"""A user's sessions: see them, end them. The tokens themselves never leave."""
+"""A user's sessions, to list and to end. The tokens themselves are never shown."""
 
 from vms.api import Api, Who
 from vms.domain import sessions

@@ -10,14 +10,7 @@ from vms.domain import completion, parts, uploads
 from vms.domain.parts import SignedPart, UploadWithParts
 from vms.domain.uploads import Upload
 from vms.domain.videos import AdminVideo, Video
-from vms.errors import (
-    NotAVideo,
-    NotFound,
-    QuotaExceeded,
-    StorageFailed,
-    UploadEnded,
-    UploadIncomplete,
-)
+from vms.errors import NotAVideo, NotFound, QuotaExceeded, StorageFailed, UploadEnded, UploadIncomplete
 from vms.observability import count
 from vms.pages import Page
 from vms.schemas import Body, BodyId, Cursor, Limit, PathId, VideoName, part, whole_number

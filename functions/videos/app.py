@@ -87,8 +87,6 @@ class Report(Body, json_schema_extra={"examples": [{"position": 40, "watched": [
 
 
 NO_OPTIONS = PlaybackOptions()
-
-
 IMAGES = ("image/webp", "image/jpeg")
 BYTES = "application/octet-stream"  # what every generator of clients knows
 SHOWN_AS_AN_IMAGE_ALONE = {

@@ -1,4 +1,4 @@
-// Writes functions/console/static/vendor anew from the packages that package.json pins: `make vendor`.
+// Regenerates functions/console/static/vendor from the packages that package.json pins: `make vendor`.
 //
 // Each library becomes one ES module, of just what the console uses; the style sheets are the packages' own files. The
 // licences and versions of all that is inside are listed in README.md there. Run with the directory of node_modules and

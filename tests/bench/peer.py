@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from urllib.parse import urlsplit
 
 import httpx
 
-from local.s3 import S3
 from tests.bench.figures import Sample, number, paired_ratio, spread, table
 from tests.bench.service import REPEATS, SECONDS, Service, request, running
 from tests.e2e.clients import expect, found_company
+from tests.e2e.films import bucket_of
 from tests.runner import read_environment
 from vms.paths import object_key
 
@@ -57,15 +58,7 @@ def prepare(url: str, environment: Mapping[str, str]) -> Side:
 
 def expect_stored(environment: Mapping[str, str], key: str, size: int) -> None:
     """Put an object of so many bytes into the service's bucket."""
-    bucket = S3(
-        environment["AWS_ENDPOINT_URL_S3"],
-        environment["AWS_ACCESS_KEY_ID"],
-        environment["AWS_SECRET_ACCESS_KEY"],
-        environment["AWS_REGION"],
-        environment["VIDEO_BUCKET"],
-        Path(),
-    )
-    status = bucket.request("PUT", key, bytes(size), content_type="video/mp4").status
+    status = bucket_of(environment).request("PUT", key, bytes(size), content_type="video/mp4").status
     if status != 200:
         raise SystemExit(f"{key} could not be stored: S3 answers {status}")
 
@@ -99,14 +92,30 @@ def figure(name: str, sample: Sample) -> float:
     return sample.megabytes_per_second if name.startswith("stream") else sample.requests_per_second
 
 
+def check(peer: str) -> None:
+    """Refuse what is not the URL of a service on this machine that answers. Raises `SystemExit`."""
+    try:
+        parts = urlsplit(peer)
+        here = parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1"} and parts.port is not None
+    except ValueError:
+        here = False
+    if not here:
+        raise SystemExit(f"error: PEER must be a URL on this machine, such as http://localhost:3001, not {peer!r}")
+    try:
+        httpx.get(f"{peer.rstrip('/')}/health", timeout=10, trust_env=False).raise_for_status()
+    except httpx.HTTPError as failure:
+        raise SystemExit(f"error: {peer} does not answer GET /health with 200: {type(failure).__name__}") from None
+
+
 def main(peer: str) -> None:
     """Measure and print."""
+    check(peer)
     file = os.environ.get("PEER_ENV")
+    try:
+        environment = read_environment(Path(file)) if file else {}
+    except OSError as failure:
+        raise SystemExit(f"error: PEER_ENV={file}: {failure.strerror}") from None
     with running() as service:
-        rows = measure(
-            service,
-            prepare(service.url, service.environment),
-            prepare(peer, read_environment(Path(file)) if file else {}),
-        )
+        rows = measure(service, prepare(service.url, service.environment), prepare(peer, environment))
     print(f"{REPEATS} pairs of {SECONDS:g} s in turns, {CONNECTIONS} connections, medians.\n\n{table(rows)}")
     print(f"\n{service.noise()}")

@@ -21,6 +21,7 @@ import psycopg
 from tests import environment
 from tests.bench import processes
 from tests.bench.figures import Sample, percentile
+from tests.e2e.films import bucket_of
 from tests.runner import Runner
 from vms import jwts
 from vms.paths import object_key
@@ -191,18 +192,8 @@ class Service:
 
     def store(self, corporation: int, path: str, size: int) -> str:
         """Put a file of so many bytes into the corporation's folder; returns its key."""
-        from local.s3 import S3
-
         key = object_key(corporation, path)
-        environment = self.environment
-        storage = S3(
-            self.s3_url,
-            environment["AWS_ACCESS_KEY_ID"],
-            environment["AWS_SECRET_ACCESS_KEY"],
-            environment["AWS_REGION"],
-            environment["VIDEO_BUCKET"],
-            self.directory,
-        )
+        storage = bucket_of({**self.environment, "AWS_ENDPOINT_URL_S3": self.s3_url})
         status = storage.request(
             "PUT", key, os.urandom(1024 * 1024) * (size // 2**20) + os.urandom(size % 2**20)
         ).status

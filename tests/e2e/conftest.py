@@ -12,4 +12,4 @@ from tests.service import Service
 def bucket(service: Service) -> S3:
     if "AWS_ENDPOINT_URL_S3" not in service.environment:
         pytest.skip("no env file names a bucket (--env-file): there is nowhere to put objects")
-    return bucket_of(service)
+    return bucket_of(service.environment)

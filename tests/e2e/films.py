@@ -49,17 +49,11 @@ def padded(size: int) -> bytes:
     return FILM + struct.pack(">I4s", pad, b"free") + random.Random(size).randbytes(pad - 8)
 
 
-def bucket_of(service: Service) -> S3:
-    """The bucket that the service's environment names."""
-    found = service.environment
-    return S3(
-        found["AWS_ENDPOINT_URL_S3"],
-        found["AWS_ACCESS_KEY_ID"],
-        found["AWS_SECRET_ACCESS_KEY"],
-        found["AWS_REGION"],
-        found["VIDEO_BUCKET"],
-        Path(),
-    )
+def bucket_of(environment: Mapping[str, str]) -> S3:
+    """The bucket that an environment, such as a service's, names."""
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "VIDEO_BUCKET")
+    endpoint, access_key, secret_key, region, bucket = (environment[name] for name in names)
+    return S3(endpoint, access_key, secret_key, region, bucket, Path())
 
 
 def workers(service: Service) -> Iterator[int]:

@@ -1,3 +1,5 @@
+"""Log-in, refresh and log-out, and what ends a session."""
+
 import base64
 import json
 from urllib.parse import quote

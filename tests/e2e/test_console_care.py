@@ -59,7 +59,7 @@ def test_what_was_typed_stays_when_it_is_refused(opens: Opens, acme: Company) ->
     expect(role).to_have_value("guest")
 
 
-def test_a_password_is_measured_in_bytes_and_says_so(opens: Opens, acme: Company) -> None:
+def test_a_password_is_measured_in_bytes_and_says_so(opens: Opens) -> None:
     page = opens(locale="ko-KR").new_page()
     page.goto("console#/signup")
     page.locator("[name=admin_password]").fill("비밀번호" * 7)  # 28 characters, 84 bytes
@@ -118,7 +118,7 @@ def test_back_from_a_film_is_where_one_was_in_the_library(opens: Opens, acme: Co
 def test_the_player_takes_keys_without_a_click_and_a_wrong_clock_renews_nothing(
     opens: Opens, service: Service, acme: Company
 ) -> None:
-    film = acme.video(file_path=put(bucket_of(service), acme, FILM))
+    film = acme.video(file_path=put(bucket_of(service.environment), acme, FILM))
     context = opens()
     context.add_init_script("const right = Date.now; Date.now = () => right() + 5 * 3600 * 1000")
     page, asked = context.new_page(), []

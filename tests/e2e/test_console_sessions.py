@@ -51,7 +51,7 @@ def test_two_tabs_and_a_pause_outlive_their_tokens(
     """Tokens of seconds: both tabs renew at once and stay logged in; a film goes on with a new URL, played or paused;
     who logs out in one tab does so in both."""
     company = short_lived_company
-    film = company.video(file_path=put(bucket_of(short_lived), company, FILM))
+    film = company.video(file_path=put(bucket_of(short_lived.environment), company, FILM))
     context = opens(short_lived.url)
     first, second = context.new_page(), context.new_page()
     log_in(first, company.guest, keep=True)

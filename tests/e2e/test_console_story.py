@@ -141,7 +141,7 @@ def test_no_page_has_a_serious_barrier_or_is_wider_than_the_screen(
     if not AXE.exists():
         pytest.skip("axe-core is not installed: make document-tools")
     company = found_company(acme.admin.http)
-    film = company.video(name="A film", file_path=put(bucket_of(service), company, FILM))
+    film = company.video(name="A film", file_path=put(bucket_of(service.environment), company, FILM))
     gone = company.video(name="Gone")
     company.admin.call("DELETE", f"/v1/videos/{gone}")
     add_member(company.admin)

@@ -1,3 +1,5 @@
+"""Sign-up, and what a corporation may see and change of itself."""
+
 import json
 from urllib.parse import quote
 

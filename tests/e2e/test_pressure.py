@@ -123,7 +123,7 @@ def test_a_client_that_stalls_is_cut_and_one_that_is_slow_or_pauses_is_not(tmp_p
         service = Service(runner.url, runner.environment)
         with httpx.Client(base_url=service.url, timeout=PATIENCE, trust_env=False) as http:
             company = found_company(http)
-            video = company.video(file_path=put(bucket_of(service), company, LONG))
+            video = company.video(file_path=put(bucket_of(service.environment), company, LONG))
             with ThreadPoolExecutor(2) as pool:
                 answers = [
                     # Several limits long. What it reads shows at the function half a MB at a time.

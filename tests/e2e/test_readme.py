@@ -64,10 +64,3 @@ def test_the_tour_has_no_comment_which_an_interactive_zsh_would_run() -> None:
     lines = tour().splitlines()
     assert len(lines) > 20
     assert not [line for line in lines if re.search(r"(^|\s)#", line)]
-
-
-def test_the_targets_that_the_documents_name_exist() -> None:
-    rules = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
-        named = re.findall(r"(?:^|`|\d )make ([a-z][a-z0-9-]*)", document.read_text("utf-8"), re.MULTILINE)
-        assert not set(named) - set(rules), document.name

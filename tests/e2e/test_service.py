@@ -1,3 +1,5 @@
+"""The documentation, the OpenAPI document, health, and paths that are not there."""
+
 import json
 
 import httpx

@@ -144,7 +144,7 @@ def test_parts_of_another_file_of_the_same_name_and_size_are_sent_again(
 
 def put_together(service: Service, company: Company) -> None:
     """Complete in S3 the company's only upload, as a completion does before it is interrupted."""
-    storage = bucket_of(service)
+    storage = bucket_of(service.environment)
     name = storage.bucket
     with closing(client(storage)) as s3:
         (found,) = s3.list_multipart_uploads(Bucket=name, Prefix=folder(company.id))["Uploads"]

@@ -1,3 +1,5 @@
+"""Members: adding, changing and deleting them, and the last admin."""
+
 from urllib.parse import quote
 
 import httpx

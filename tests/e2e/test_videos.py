@@ -1,3 +1,5 @@
+"""Videos: adding, listing, changing, deleting and restoring them."""
+
 import httpx
 import pytest
 

@@ -25,6 +25,7 @@ from tests.service import Services, forget
 from vms import aws, database, jwts, keys, migrations, settings, storage
 from vms.errors import StorageFailed, Unavailable
 from vms.migrations import Login
+from vms.variables import SettingError
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -276,12 +277,12 @@ def bare(url: str) -> str:
     return parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", "@")).geturl()
 
 
-def test_a_door_without_tokens_reads_no_keys_and_the_others_refuse_broken_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_without_tokens_reads_no_keys_and_others_refuse_broken_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JWT_KEYS", "{}")
     forget()
     try:
         assert fresh("service").lambda_handler
-        with pytest.raises(settings.SettingError, match="JWT_KEYS"):
+        with pytest.raises(SettingError, match="JWT_KEYS"):
             fresh("tokens")
     finally:
         monkeypatch.undo()

@@ -1,3 +1,5 @@
+"""Round trips, the connection, transactions and migrations, on a real PostgreSQL."""
+
 import json
 import threading
 from pathlib import Path

@@ -16,10 +16,9 @@ import psycopg
 import pytest
 
 from local import postgres
-from local.s3 import S3
 from tests.conftest import MIGRATIONS
 from tests.e2e.clients import PASSWORD, Person, add_member, expect, found_company, log_in
-from tests.e2e.films import put
+from tests.e2e.films import bucket_of, put
 from tests.runner import Runner
 from tests.service import Service, Services, forget
 from vms import database, migrations
@@ -83,15 +82,7 @@ class Viewers:
 
 def test_workers_killed_under_load_lose_and_double_no_points(tmp_path: Path) -> None:
     with Runner(tmp_path / "local", BCRYPT_COST="4") as runner, httpx.Client(base_url=runner.url, timeout=120) as http:
-        found = runner.environment
-        bucket = S3(
-            found["AWS_ENDPOINT_URL_S3"],
-            found["AWS_ACCESS_KEY_ID"],
-            found["AWS_SECRET_ACCESS_KEY"],
-            found["AWS_REGION"],
-            found["VIDEO_BUCKET"],
-            Path(),
-        )
+        bucket = bucket_of(runner.environment)
         company = found_company(http)
         film = put(bucket, company, b"film" * 1000)
         viewers = [add_member(company.admin) for _ in range(USERS)]
@@ -106,7 +97,7 @@ def test_workers_killed_under_load_lose_and_double_no_points(tmp_path: Path) -> 
             assert set(pool.map(load.view, pairs)) == {"200"}
         assert [viewer.me()["point"] for viewer in viewers] == [10 * VIDEOS] * USERS
         print(f"{load.killed} workers killed, {dict(seen)}, points before the second pass {points}")
-        with psycopg.connect(found["DATABASE_URL"]) as connection:
+        with psycopg.connect(runner.environment["DATABASE_URL"]) as connection:
             assert connection.execute(
                 """SELECT count(*), count(DISTINCT (user_id, video_id)), sum(point) FROM video_view_log
                 WHERE user_id = ANY(%s)""",  # without the demo's

@@ -27,7 +27,6 @@ from tests.e2e.films import bucket_of, put
 from tests.in_process import context, load
 from tests.integration.test_operator import NOWHERE, CloudFormation
 from tests.runner import Runner
-from tests.service import Service
 
 ROOT = Path(__file__).parents[2]
 
@@ -123,7 +122,7 @@ def company_hour(company: Company) -> str:
 
 def test_a_purge_beside_a_stream_and_a_log_in_leaves_nothing(runner: Runner, web: httpx.Client, tmp_path: Path) -> None:
     company, neighbour = found_company(web, "FREE"), found_company(web, "FREE")
-    bucket = bucket_of(Service(runner.url, runner.environment))
+    bucket = bucket_of(runner.environment)
     film = os.urandom(24 * 1024 * 1024)
     for each in (company, neighbour):
         each.videos.append(each.video(file_path=put(bucket, each, film)))

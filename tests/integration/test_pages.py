@@ -1,6 +1,6 @@
-"""What a page costs: as many pages of the database with 100,000 members of another corporation as without them."""
+"""What a page costs: as many pages of the database with 100,000 rows of another corporation as without them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -8,35 +8,26 @@ import psycopg
 import pytest
 
 from tests.acts import create_database, staged
-from tests.e2e.clients import Company, expect, found_company
-from tests.integration.test_uploads import touched
+from tests.e2e.clients import Company, Person, expect, found_company
 from tests.service import Services
 from vms import database
 
 OTHERS = 100_000
 OWN = 200
 
+type Connection = psycopg.Connection[Any]
 
-@pytest.fixture
-def own(http: httpx.Client, services: Services) -> Iterator["psycopg.Connection[Any]"]:
+
+@pytest.fixture(scope="module")
+def own(http: httpx.Client, services: Services) -> Iterator[Connection]:
     """A database of its own, for it is to be large."""
     with staged(http, services, *create_database(services, "pages")) as stage:
         yield stage.own
 
 
-def fill(own: "psycopg.Connection[Any]", company: Company, members: int) -> None:
-    own.execute(
-        """INSERT INTO "user" (email, email_key, password, corporation_id)
-        SELECT e, e, '-', %s FROM generate_series(1, %s) i, LATERAL (SELECT i || '@' || %s || '.example') AS x (e)""",
-        (company.id, members, company.id),
-    )
-    own.execute('VACUUM ANALYZE "user"')
-
-
-def test_a_page_of_members_costs_the_same_whatever_others_have(
-    own: "psycopg.Connection[Any]", http: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    company, rival = found_company(http), found_company(http)
+@pytest.fixture
+def cost(own: Connection, monkeypatch: pytest.MonkeyPatch) -> Callable[[Person, str], int]:
+    """How many pages of 8 KB the one statement of a GET reads, in memory or not."""
     statements: list[tuple[str, dict[str, object]]] = []
     run = database._run
 
@@ -44,18 +35,55 @@ def test_a_page_of_members_costs_the_same_whatever_others_have(
         statements.append((sql, dict(given)))
         return run(sql, given)
 
-    def costs() -> dict[str, int]:
-        found = {}
-        for path in ("/v1/users", "/v1/reports/members"):
-            statements.clear()
-            expect(company.admin.get(path), 200)
-            (statement,) = statements
-            found[path] = touched(own, *statement)
-        return found
+    def measure(who: Person, path: str) -> int:
+        statements.clear()
+        expect(who.get(path), 200)
+        ((sql, given),) = statements
+        row = own.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}".encode(), given).fetchone()
+        assert row is not None
+        plan = row[0][0]["Plan"]
+        return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
 
     monkeypatch.setattr(database, "_run", note)
+    return measure
+
+
+def add_members(own: Connection, company: Company, count: int) -> None:
+    own.execute(
+        """INSERT INTO "user" (email, email_key, password, corporation_id)
+        SELECT e, e, '-', %s FROM generate_series(1, %s) i, LATERAL (SELECT i || '@' || %s || '.example') AS x (e)""",
+        (company.id, count, company.id),
+    )
+    own.execute('VACUUM ANALYZE "user"')
+
+
+def add_videos(own: Connection, company: Company, count: int) -> None:
+    own.execute(
+        """INSERT INTO video (name, name_key, file_path, corporation_id)
+        SELECT 'lesson ' || i, 'lesson ' || i, 'x', %s FROM generate_series(1, %s) AS i""",
+        (company.id, count),
+    )
+    own.execute("VACUUM ANALYZE video")
+
+
+@pytest.mark.parametrize(
+    ("fill", "paths", "more"),
+    [
+        (add_members, ["/v1/users", "/v1/reports/members"], 40),
+        (add_videos, ["/v1/videos", *(f"/v1/videos?q={name}" for name in ("lesson+17", "nothing", "lesson"))], 20),
+    ],
+)
+def test_a_list_and_a_search_cost_the_same_whatever_others_have(
+    own: Connection,
+    cost: Callable[[Person, str], int],
+    http: httpx.Client,
+    fill: Callable[[Connection, Company, int], None],
+    paths: list[str],
+    more: int,
+) -> None:
+    company, rival = found_company(http), found_company(http)
     fill(own, company, OWN)
-    before = costs()
+    before = {path: cost(company.admin, path) for path in paths}
     fill(own, rival, OTHERS)
-    after = costs()
-    assert {path for path, pages in after.items() if pages > before[path] + 40} == set(), (before, after)
+    after = {path: cost(company.admin, path) for path in paths}
+    assert {path for path in paths if after[path] > before[path] + more} == set(), (before, after)

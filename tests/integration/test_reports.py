@@ -24,15 +24,15 @@ pytestmark = pytest.mark.usefixtures("environment")
 
 # Zones without and with quarters of an hour; a clock put back by an hour on 25 October, and one put forward by half an
 # hour on 4 October.
-ZONES: tuple[str, ...] = (
+ZONES = (
     "UTC",
     "Asia/Seoul",
     "Asia/Kathmandu",
     "America/St_Johns",
     "Pacific/Kiritimati",
     "Europe/Berlin",
+    "Australia/Lord_Howe",
 )
-ZONES += ("Australia/Lord_Howe",)
 FIRST, LAST = date(2026, 9, 28), date(2026, 10, 31)
 
 

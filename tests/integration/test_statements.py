@@ -22,6 +22,7 @@ EXCEPTIONS = {
     ("corporations", "delete"): "locks the corporation of the token before the statement that is confined",
     ("rollup", "_batch"): "the schedule's: it moves what happened, of everybody, into totals",
     ("sessions", "log_in"): "anonymous: the address and the password say who it is",
+    ("sessions", "_begin"): "the row of the user whose password `log_in` has checked",
     ("sessions", "refresh"): "anonymous: the signed token says whose row it locks",
     ("sessions", "_rotate"): "the row of a signed token, of the user whom `refresh` has locked",
     ("sessions", "_revoke_family"): "the family of a signed token, of the user whom the function before has locked",

@@ -21,7 +21,7 @@ from tests.e2e.test_uploads import in_s3
 from tests.in_process import context, event, load
 from tests.integration.test_races import once_blocked
 from tests.service import Services
-from vms import database, multipart
+from vms import multipart
 from vms.auth import Caller, Who
 from vms.errors import Unavailable
 from vms.paths import object_key
@@ -500,46 +500,3 @@ def test_a_video_from_before_is_found_by_its_name(company: Company, own: Connect
     video = company.video("An Old One")
     own.execute("UPDATE video SET name_key = NULL WHERE seq = %s", (video,))
     assert [each["id"] for each in expect(company.admin.get("/v1/videos?q=OLD"), 200)["items"]] == [video]
-
-
-OTHERS = 100_000
-
-
-def touched(own: Connection, sql: str, given: dict[str, object]) -> int:
-    """The pages of 8 KB that a statement reads, in memory or not."""
-    row = own.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}".encode(), given).fetchone()
-    assert row is not None
-    plan = row[0][0]["Plan"]
-    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
-
-
-def test_a_list_and_a_search_cost_the_same_whatever_others_have(
-    company: Company, rival: Company, own: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the pages that the statement of the request reads, among its own 200 videos and 100,000 of another's."""
-    statements: list[tuple[str, dict[str, object]]] = []
-    run = database._run
-
-    def note(sql: Any, given: Any) -> Any:
-        statements.append((sql, dict(given)))
-        return run(sql, given)
-
-    def costs() -> dict[str, int]:
-        found = {}
-        for query in ("", "lesson 17", "nothing", "lesson"):
-            statements.clear()
-            expect(company.guest.get("/v1/videos", params={"q": query} if query else {}), 200)
-            (statement,) = statements
-            found[query] = touched(own, *statement)
-        return found
-
-    monkeypatch.setattr(database, "_run", note)
-    fill = """INSERT INTO video (name, name_key, file_path, corporation_id)
-        SELECT 'lesson ' || i, 'lesson ' || i, 'x', %s FROM generate_series(1, %s) AS i"""
-    own.execute(fill, (company.id, 200))
-    own.execute("ANALYZE video")
-    before = costs()
-    own.execute(fill, (rival.id, OTHERS))
-    own.execute("VACUUM ANALYZE video")
-    after = costs()
-    assert {query for query, pages in after.items() if pages > before[query] + 20} == set(), (before, after)

@@ -5,6 +5,7 @@ missing or doubled, or if files, threads, memory, processes or connections to Po
 """
 
 import hashlib
+import math
 import os
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from tests.bench import processes
 from tests.bench.figures import table
 from tests.bench.processes import descendants, machine
 from tests.e2e.clients import Company, found_company
+from tests.e2e.films import bucket_of
 from tests.runner import Runner
 from tests.soak.callers import Caller, Clock, Film, Record, SlowReader, pause
 from tests.soak.samples import CONNECTIONS, Figure, Sampler, figures, sample
@@ -113,17 +115,7 @@ def _sample(runner: Runner, database: psycopg.Connection) -> dict[tuple[str, str
 
 
 def _film(runner: Runner, companies: Sequence[Company], path: str, size: int) -> Film:
-    from local.s3 import S3
-
-    said, content = runner.environment, os.urandom(size)
-    storage = S3(
-        said["AWS_ENDPOINT_URL_S3"],
-        said["AWS_ACCESS_KEY_ID"],
-        said["AWS_SECRET_ACCESS_KEY"],
-        said["AWS_REGION"],
-        said["VIDEO_BUCKET"],
-        runner.directory,
-    )
+    storage, content = bucket_of(runner.environment), os.urandom(size)
     for company in companies:
         status = storage.request("PUT", object_key(company.id, path), content).status
         assert status == 200, f"S3 answered {status}"
@@ -143,11 +135,17 @@ def _expired(http: httpx.Client, database: psycopg.Connection) -> Company:
 
 def main(arguments: list[str]) -> int:
     """Run for so many minutes and print what was found; 1 if a promise was broken."""
+    try:
+        seconds = float(arguments[0]) * 60
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        print(f"error: MINUTES must be a number above 0, not {arguments[0]!r}", file=sys.stderr)
+        return 1
     environment.clear()
-    minutes = float(arguments[0])
     print(machine())
     with tempfile.TemporaryDirectory(prefix="vms-soak-", ignore_cleanup_errors=True) as place:
-        outcome = soak(minutes * 60, Path(place) / "local")
+        outcome = soak(seconds, Path(place) / "local")
     print(table([one.row() for one in outcome.figures]))
     done = outcome.record.done
     print(

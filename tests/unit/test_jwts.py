@@ -1,3 +1,5 @@
+"""Tokens: which are taken, by which key, and for what."""
+
 import json
 import time
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ import pytest
 from vms import jwts, keys, settings
 from vms.auth import Caller, Who, authenticate, authenticate_playback
 from vms.errors import Unauthenticated
-from vms.settings import SettingError
+from vms.variables import SettingError
 
 OLD, NEW = "o" * 40, "n" * 40
 

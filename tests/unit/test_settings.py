@@ -1,10 +1,14 @@
+"""Settings: their defaults, and the broken ones."""
+
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ops import readme
-from vms.settings import MIB, TABLE, Setting, SettingError, parse_jwt_keys, read, read_stream
+from vms import keys
+from vms.settings import MIB, TABLE, read, read_stream
+from vms.variables import Setting, SettingError
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,7 +105,7 @@ def test_the_slice_is_what_the_platform_sends_fast() -> None:
 )
 def test_a_broken_key_set_is_refused_and_not_shown(text: str) -> None:
     with pytest.raises(SettingError) as failure:
-        parse_jwt_keys(text)
+        keys.parse(text)
     assert "short" not in str(failure.value)
 
 

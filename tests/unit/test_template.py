@@ -17,7 +17,8 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 from local.intrinsics import Resolver
 from ops.deployed import DeployedError
 from ops.parameters import broken_rules, refuse
-from vms.settings import CORS_ORIGINS, SettingError
+from vms.settings import CORS_ORIGINS
+from vms.variables import SettingError
 
 ROOT = Path(__file__).parents[2]
 REGION, ACCOUNT = "eu-west-1", "123456789012"

@@ -4,71 +4,29 @@ A function's app.py makes one `Api`, declares its routes on it, and hands events
 there is no default.
 """
 
-import base64
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from http import HTTPStatus
+from collections.abc import Callable, Mapping
 from inspect import signature
-from typing import Any, NoReturn, NotRequired, TypedDict, Unpack, cast
+from typing import Any, Unpack, cast
 from urllib.parse import quote
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
-from aws_lambda_powertools.event_handler.middlewares.openapi_validation import OpenAPIRequestValidationMiddleware
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic_core import to_json
 
-from vms import idempotency, keys, origins
+from vms import idempotency, keys, origins, request_body
 from vms.auth import Caller, Who, authenticate
-from vms.errors import (
-    PROBLEM_JSON,
-    BadJson,
-    Forbidden,
-    Internal,
-    Invalid,
-    NotFound,
-    Problem,
-    TooLarge,
-    Unauthenticated,
-    Unavailable,
-)
+from vms.documented import Declared, describe
+from vms.errors import PROBLEM_JSON, Internal, Invalid, NotFound, Problem
 from vms.idempotency import IdempotencyKey, Replayed
 from vms.observability import authenticated, begin, logger, observe, refused
-from vms.schemas import ProblemDocument
 from vms.settings import settings
 
-__all__ = ["Api", "Event", "LambdaContext", "Response", "Who"]
-
-MAX_BODY_BYTES = 64 * 1024
-# U+FFFD, which API Gateway puts in the place of bytes that are not UTF-8: what was sent, a password say, cannot be
-# known any more.
-REPLACED = "\ufffd".encode()
+__all__ = ["Api", "Response", "Who"]
 
 type Event = Mapping[str, Any]
-
-
-class Declared(TypedDict):
-    """What a route declares of itself. `errors` are those of its own rule; `status` is that of success.
-
-    An `idempotent` route hands `Api.idempotency_key` to its rule, so that a request with this header can be sent again.
-    `also` has further statuses of success with the same body, and what each means; `media` has the body's media types,
-    if it is not JSON of the handler's return type. `takes` has those of a request body that is not JSON, which the
-    handler gets by `Api.content`; `also_media` those that the answer may have besides JSON. What is not `documented` is
-    not in the OpenAPI document.
-    """
-
-    summary: str
-    description: NotRequired[str]
-    status: NotRequired[int]
-    errors: NotRequired[Sequence[type[Problem]]]
-    idempotent: NotRequired[bool]
-    also: NotRequired[Mapping[int, str]]
-    media: NotRequired[Sequence[str]]
-    takes: NotRequired[Sequence[str]]
-    also_media: NotRequired[Sequence[str]]
-    documented: NotRequired[bool]
 
 
 class Api:
@@ -81,7 +39,7 @@ class Api:
         self.resolver.exception_handler(RequestValidationError)(self._answer_invalid)
         self.resolver.exception_handler(Exception)(self._answer_internal)
         self.who: dict[tuple[str, str], Who] = {}
-        self._validate = _ValidateRequest()  # type: ignore[no-untyped-call]  # Powertools' own __init__
+        self._validate = request_body.ValidateRequest()  # type: ignore[no-untyped-call]  # Powertools' own __init__
         options = self.route("OPTIONS", ".*", who=Who.ANONYMOUS, summary="What a path allows", documented=False)
         options(self._answer_options)
 
@@ -107,43 +65,20 @@ class Api:
     ) -> Callable[[F], F]:
         """Declare a route: method and path (`<name>` is a variable), who may use it, and what else it may answer.
 
-        The handler's name is the route's `operationId`, in camel case. The problems that follow from the rest need no
-        mention: of a body, a path variable, the role, and those of every route.
+        The handler's name is the route's `operationId`, in camel case.
         """
-        status, idempotent = declared.get("status", 200), declared.get("idempotent", False)
-        takes = declared.get("takes", ())
+        status = declared.get("status", 200)
         self.who[method, path] = who
         if who is not Who.ANONYMOUS and not settings().jwt_keys.startswith("arn:"):
-            keys.signing_key()  # a broken local key set stops the function now; a door without tokens needs none
+            keys.signing_key()  # a broken local key set stops the function now; without tokens none is needed
 
         def declare(handler: F) -> F:
-            known: list[type[Problem]] = [*declared.get("errors", ()), Internal, Unavailable]
-            parameters = signature(handler).parameters
-            if parameters:
-                known += [Invalid]
-            if "body" in parameters:
-                known += [BadJson, TooLarge]
-            if takes:
-                known += [TooLarge]
-            if "<" in path:
-                known += [NotFound]
-            if who is not Who.ANONYMOUS:
-                known += [Unauthenticated]
-            if who in {Who.ADMIN, Who.ADMIN_OR_SELF}:
-                known += [Forbidden]
             register: Callable[[F], F] = self.resolver.route(
                 path,
                 method,
-                summary=declared["summary"],
-                description=declared.get("description"),
                 status_code=status,
-                responses=_documented(status, known, declared.get("also", {}), declared.get("media", ())),
-                operation_id=_camel_case(handler.__name__),
-                include_in_schema=declared.get("documented", True),
-                openapi_extensions={"x-who": who.value}
-                | ({"x-idempotent": True} if idempotent else {})
-                | {"x-takes": list(takes), "x-also-media": list(declared.get("also_media", ()))},
-                middlewares=[_gate(who), self._validate, *([_replay(status)] if idempotent else [])],
+                middlewares=[_gate(who), self._validate, *([_replay(status)] if declared.get("idempotent") else [])],
+                **describe(handler.__name__, path, who, signature(handler).parameters, declared),
             )
             return register(handler)
 
@@ -171,7 +106,7 @@ class Api:
 
     def content(self, most: int) -> bytes:
         """The current request's body as it was sent, of at most `most` bytes. Raises `TooLarge`."""
-        return _sent(self.resolver.current_event, most)
+        return request_body.read(self.resolver.current_event, most)
 
     def header(self, name: str) -> list[str]:
         """The values of the current request's header of this name, none if it has none."""
@@ -268,44 +203,6 @@ def _replay(status: int) -> Callable[[APIGatewayRestResolver, NextMiddleware], R
     return replay
 
 
-class _ValidateRequest(OpenAPIRequestValidationMiddleware):
-    """Powertools' validation, but every body is JSON whatever its Content-Type says, strictly parsed, and an object."""
-
-    def _get_body(self, app: Any) -> dict[str, Any] | None:  # type: ignore[override]  # None stands for an empty body
-        data = _sent(app.current_event, MAX_BODY_BYTES)
-        if not data:
-            return None
-        if REPLACED in data:
-            raise BadJson
-        try:
-            body = json.loads(data.decode(), parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
-            raise BadJson from None
-        if not isinstance(body, dict):
-            raise Invalid([("body", "must be a JSON object")])
-        app.append_context(body=body)
-        return body
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's (RFC 8259 section 6)
-
-
-def _sent(event: Any, most: int) -> bytes:
-    raw = event.body or ""
-    data = _decoded(raw) if event.is_base64_encoded else raw.encode("utf-8", "surrogatepass")
-    if len(data) > most:
-        raise TooLarge(f"The request body is larger than {most // 1024} KiB.")
-    return data
-
-
-def _decoded(raw: str) -> bytes:
-    try:
-        return base64.b64decode(raw)
-    except ValueError:
-        raise BadJson from None
-
-
 def _by_resource(event: Event) -> dict[str, Any]:
     """The event with its path rebuilt from the resource that API Gateway matched and its decoded variables.
 
@@ -326,31 +223,3 @@ def _field_problem(error: Mapping[str, Any]) -> tuple[str, str]:
     place, *names = error["loc"]
     field = ".".join(str(name) for name in names) or str(place)
     return field, str(error["msg"]).removeprefix("Value error, ")
-
-
-def _camel_case(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(other.capitalize() for other in others)
-
-
-def _schema_of(media: str) -> dict[str, str]:
-    """Of an answer's body: an object, text, or bytes."""
-    if media == "application/json":
-        return {"type": "object"}
-    return {"type": "string"} if media.startswith("text/") else {"type": "string", "format": "binary"}
-
-
-def _documented(
-    status: int, known: Sequence[type[Problem]], also: Mapping[int, str], media: Sequence[str]
-) -> dict[int, Any]:
-    documented: dict[int, Any] = {status: {"description": HTTPStatus(status).phrase}}
-    for other, meaning in also.items():
-        documented[other] = {"description": meaning}
-    if media:
-        documented[status]["content"] = {kind: {"schema": _schema_of(kind)} for kind in media}
-    for problem in dict.fromkeys(known):
-        said = f"{problem.title} (`{problem.type}`)"
-        if problem.status in documented:
-            said = f"{documented[problem.status]['description']}, or: {said}"
-        documented[problem.status] = {"description": said, "content": {PROBLEM_JSON: {"model": ProblemDocument}}}
-    return documented

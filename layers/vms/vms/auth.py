@@ -1,6 +1,6 @@
 """Who calls: the caller whom a token names, and who may use a route.
 
-Whether it still lives is `vms.domain.access`'s to ask.
+Whether that user still exists, `vms.domain.access` checks in the database.
 """
 
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from vms.signature import Keys, presign, sign
 
 TIMEOUT = 5.0
-# Seconds before their end at which temporary credentials are asked for anew.
+# Seconds before their end at which temporary credentials are asked for again.
 REFRESH_BEFORE = 300.0
 
 
@@ -82,28 +82,34 @@ def _container_keys(url: str) -> _Keys:
 def _ask_container(url: str) -> _Keys:
     parts = urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1", "169.254.170.2"}:
-        raise AwsError(
-            "the container credentials' endpoint is not on this host"
-        )  # it would get the authorization token
+        # It would get the authorization token.
+        raise AwsError("the container credentials' endpoint is not on this host")
     token = os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-    path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-    connection = connect(parts.scheme, parts.netloc, TIMEOUT)
-    try:
-        connection.request("GET", path, headers={"Authorization": token} if token else {})
-        answer = connection.getresponse()
-        told = answer.read()
-    except (OSError, http.client.HTTPException) as failure:
-        raise AwsError(f"the container credentials' endpoint does not answer: {type(failure).__name__}") from None
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise AwsError(f"the container credentials' endpoint answered {answer.status}")
+    told = _ask("the container credentials' endpoint", "GET", url, {"Authorization": token} if token else {})
     try:
         found = json.loads(told)
         end = datetime.fromisoformat(found["Expiration"]).timestamp() if found.get("Expiration") else float("inf")
         return _Keys(found["AccessKeyId"], found["SecretAccessKey"], found.get("Token"), end)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise AwsError("the container credentials' endpoint answered no credentials") from None
+
+
+def _ask(who: str, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> bytes:
+    """The body of a 200 answer. Raises `AwsError`, which calls the other side `who`."""
+    parts = urlsplit(url)
+    path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    connection = connect(parts.scheme, parts.netloc, TIMEOUT)
+    try:
+        connection.request(method, path, body, dict(headers))
+        answer = connection.getresponse()
+        told = answer.read()
+    except (OSError, http.client.HTTPException) as failure:
+        raise AwsError(f"{who} does not answer: {type(failure).__name__}") from None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise AwsError(f"{who} answered {answer.status}")
+    return told
 
 
 @cache
@@ -125,22 +131,11 @@ def secret(arn: str, region: str) -> str:
         AwsError: Secrets Manager refuses or does not answer.
     """
     endpoint = os.environ.get("AWS_ENDPOINT_URL_SECRETS_MANAGER") or os.environ.get("AWS_ENDPOINT_URL")
-    url = (endpoint or f"https://secretsmanager.{region}.amazonaws.com{_suffix(region)}").rstrip("/") + "/"
+    url = (endpoint or f"https://{service_host('secretsmanager', region)}").rstrip("/") + "/"
     body = json.dumps({"SecretId": arn}).encode()
     headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "secretsmanager.GetSecretValue"}
     signed = sign(credentials(), "secretsmanager", region, "POST", url, headers, body)
-    parts = urlsplit(url)
-    connection = connect(parts.scheme, parts.netloc, TIMEOUT)
-    try:
-        connection.request("POST", parts.path, body, signed)
-        answer = connection.getresponse()
-        told = answer.read()
-    except (OSError, http.client.HTTPException) as failure:
-        raise AwsError(f"Secrets Manager does not answer: {type(failure).__name__}") from None
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise AwsError(f"Secrets Manager answered {answer.status}")
+    told = _ask("Secrets Manager", "POST", url, signed, body)
     try:
         return str(json.loads(told)["SecretString"])
     except (ValueError, KeyError, TypeError):
@@ -172,11 +167,12 @@ def trust() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _suffix(region: str) -> str:
-    return ".cn" if region.startswith("cn-") else ""
+def service_host(service: str, region: str) -> str:
+    """The host of a service in a region; those in China are under a domain of their own."""
+    return f"{service}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
 
 def s3_endpoint(bucket: str, region: str) -> str:
     """The bucket's URL, in virtual-host form unless the name has dots, which the certificate does not cover."""
-    host = f"s3.{region}.amazonaws.com{_suffix(region)}"
+    host = service_host("s3", region)
     return f"https://{host}/{bucket}" if "." in bucket else f"https://{bucket}.{host}"

@@ -53,7 +53,7 @@ class Body(http.client.HTTPResponse):
                     break
                 size += received
         except OSError:
-            self._broken = size < LEAST  # else nothing more is there now, which is no failure
+            self._broken = size < LEAST  # else nothing more is there now, which is not a failure
             if not size:
                 raise
         finally:

@@ -24,7 +24,7 @@ def is_request(event: Mapping[str, Any]) -> bool:
 def succeed(event: Mapping[str, Any], physical_id: str) -> None:
     """Report success.
 
-    Raises `OSError` when the answer does not arrive, `ValueError` when the event's ResponseURL is no URL.
+    Raises `OSError` when the answer does not arrive, `ValueError` when the event's ResponseURL is not a URL.
     """
     _answer(event, physical_id, "SUCCESS", "")
 

@@ -6,6 +6,7 @@ statement is its transaction and one round trip; where one statement cannot say 
 plain.
 """
 
+import json
 import logging
 import select
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.sql import Composed
 
 from vms.errors import Unavailable
-from vms.settings import Settings, parse_password, settings
+from vms.settings import Settings, settings
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def fetch_all(sql: Statement, parameters: Parameters) -> list[Row]:
         except psycopg.Error as failure:
             if failure.sqlstate not in _STALE or in_transaction():
                 raise
-            close()  # the statement did nothing: once more, prepared anew
+            close()  # the statement did nothing: once more, prepared again
             return _run(sql, parameters)
 
 
@@ -86,8 +87,8 @@ def _run(sql: Statement, parameters: Parameters) -> list[Row]:
 def transaction() -> Iterator[None]:
     """Run the statements within as one transaction, rolled back unless the block ends well. Raises as `fetch_all` does.
 
-    Raise what is no fault after the block: a failed one closes the connection, because psycopg follows a ROLLBACK by
-    DEALLOCATE ALL, which pins a client at RDS Proxy.
+    Raise what is not a fault after the block: a block that fails closes the connection, because psycopg follows a
+    ROLLBACK by DEALLOCATE ALL, which pins a client at RDS Proxy.
     """
     with _reporting():
         current = connection()
@@ -121,7 +122,7 @@ def open_connection(config: Settings) -> psycopg.Connection[Row]:
     A statement that comes again is prepared, by protocol messages, which RDS Proxy multiplexes like any other query; it
     pins a client that says SET, PREPARE or DEALLOCATE
     (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy-pinning.html). So nothing is ever deallocated
-    (there are some thirty statements), and time-outs are set on the role, by the migrations.
+    (there are as many statements as this package has), and time-outs are set on the role, by the migrations.
     """
     opened = psycopg.connect(
         conninfo.make_conninfo(
@@ -157,14 +158,22 @@ def secret_password(arn: str, config: Settings) -> str:
     from vms.aws import AwsError, secret  # only where there is a secret
 
     try:
-        return parse_password(secret(arn, config.region))
+        return _password_in(secret(arn, config.region))
     except AwsError as failure:
         logger.error("no database password: %s", failure)
         raise Unavailable from None
 
 
+def _password_in(text: str) -> str:
+    """Read a database's secret: JSON with the field `password`, as RDS keeps it, or else the password itself."""
+    try:
+        return str(json.loads(text)["password"])
+    except (ValueError, KeyError, TypeError):
+        return text
+
+
 def close() -> None:
-    """Forget the connection; the next use opens another."""
+    """Close the connection; the next use opens another."""
     global _connection
     if _connection is not None:
         _connection.close()

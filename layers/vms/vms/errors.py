@@ -216,7 +216,7 @@ class IdempotencyKeyReused(Invalid):
 
 
 class NotAVideo(Invalid):
-    """The uploaded file is no film. It was removed, and its upload has ended."""
+    """The uploaded file is not a film. It was removed, and its upload has ended."""
 
     type = "urn:vms:error:not-a-video"
     title = "Not a video"

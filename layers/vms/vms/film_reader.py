@@ -1,8 +1,8 @@
-"""Runs MediaInfo over a stranger's file, as a process of its own that can open nothing: `vms.probe` starts it.
+"""Runs MediaInfo over an uploaded file, in a process of its own that can open nothing: `vms.probe` starts it.
 
-MediaInfo follows what a file refers to: a playlist's or a movie's files, also by URL. Parsing what strangers send may
-also go wrong in worse ways. So this process has no environment, and once the library is loaded it can open no file and
-no socket, and has bounds for its memory and its time. The bytes come from its parent: it writes `start length` to its
+MediaInfo follows what a file refers to: a playlist's or a movie's files, also by URL. A hostile file may also exploit a
+fault of the parser. So this process has no environment, and once the library is loaded it can open no file and no
+socket, and has limits of memory and time. The bytes come from its parent: it writes `start length` to its
 standard output, and reads so many bytes from its standard input; where that ends, so does the file for MediaInfo. Its
 first line is `READY`, its last one the report.
 """
@@ -19,7 +19,7 @@ READY = b"ready\n"
 
 
 class Asked:
-    """A file of so many bytes, in blocks of which the parent has all."""
+    """A file of so many bytes, which the parent sends block by block."""
 
     def __init__(self, size: int, block: int) -> None:
         self.size, self.block, self.position = size, block, 0
@@ -52,7 +52,7 @@ def report(file: Asked) -> str:
     """What MediaInfo says, as JSON in one line."""
     from pymediainfo import MediaInfo
 
-    MediaInfo.can_parse()  # loads the library, which it could not any more
+    MediaInfo.can_parse()  # loads the library, while files can still be opened
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

@@ -120,7 +120,7 @@ def _jpeg(data: bytes) -> tuple[int, int]:
 
 
 def _end_of_scan(data: bytes, place: int) -> int:
-    """Where the marker after the entropy-coded data is: the first 0xFF that is no stuffing and no restart."""
+    """Where the marker after the entropy-coded data is: the first 0xFF that is neither stuffing nor a restart."""
     while (place := data.find(b"\xff", place)) >= 0 and place + 1 < len(data):
         if data[place + 1] != 0 and data[place + 1] not in _JPEG_RESTARTS:
             return place

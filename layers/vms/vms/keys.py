@@ -3,13 +3,15 @@
 Keys that were read once stay in use while they cannot be read again.
 """
 
+import json
 import logging
 import threading
 import time
 from pathlib import Path
 
 from vms.errors import Unavailable
-from vms.settings import SettingError, parse_jwt_keys, settings
+from vms.settings import settings
+from vms.variables import SettingError
 
 # Seconds after which the keys are read again.
 STALE_AFTER = 600.0
@@ -44,7 +46,7 @@ def key_of(kid: object) -> str | None:
 
 
 def generation() -> int:
-    """A number that grows whenever the keys were read anew, which this does when they are stale.
+    """A number that grows whenever the keys are read. Reads them again when they are stale.
 
     Raises:
         SettingError: the setting, or the file that it names, is broken.
@@ -58,8 +60,26 @@ def generation() -> int:
 
 
 def forget() -> None:
-    """Read the keys anew on the next use."""
+    """Read the keys again on the next use."""
     _keys.clear()
+
+
+def parse(text: str) -> tuple[str, dict[str, str]]:
+    """Read the key set `{"current": kid, kid: secret, …}`; returns the signing kid and all secrets by kid.
+
+    Raises:
+        SettingError: the text is not such a set, or a secret has fewer than 32 characters (RFC 7518 section 3.2).
+    """
+    try:
+        keys = json.loads(text)
+        current = keys.pop("current")
+    except (ValueError, AttributeError, KeyError, TypeError):
+        raise SettingError('setting JWT_KEYS must hold {"current": "<kid>", "<kid>": "<secret>"}') from None
+    if not isinstance(current, str) or current not in keys:
+        raise SettingError("setting JWT_KEYS has no key of the name that `current` gives")
+    if not all(isinstance(secret, str) and len(secret) >= 32 for secret in keys.values()):
+        raise SettingError("setting JWT_KEYS has a secret of fewer than 32 characters")
+    return current, keys
 
 
 def _load_again() -> None:
@@ -81,7 +101,7 @@ def _age(moment: tuple[float, float]) -> float:
 def _load() -> None:
     global _current, _keys, _loaded_at, _tried_at, _generation
     _tried_at = (time.monotonic(), time.time())
-    _current, _keys = parse_jwt_keys(_text(settings().jwt_keys))
+    _current, _keys = parse(_text(settings().jwt_keys))
     _loaded_at = (time.monotonic(), time.time())
     _generation += 1
 

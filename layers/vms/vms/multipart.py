@@ -15,8 +15,7 @@ from vms.settings import settings, upload_settings
 
 logger = logging.getLogger(__name__)
 
-# S3's limits (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html): parts, and bytes
-# of an object.
+# S3's limits (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html): parts, and bytes of an object.
 MAX_PARTS = 10_000
 MAX_BYTES = 5 * 1024**4
 # How often an upload's parts are removed again: one that was on its way may arrive after the first time.

@@ -41,5 +41,5 @@ def cost_of(stored: str) -> int:
 
 
 def _work(password: bytes, cost: int) -> None:
-    """Hash in vain, for the time that it takes."""
+    """Hash and discard the result: only the time counts."""
     secrets.compare_digest(bcrypt.hashpw(password, b"$2b$%02d$" % cost + b"." * 22), b"")

@@ -128,8 +128,8 @@ class _Blocks:
 def _report(size: int, blocks: _Blocks) -> Any:
     """MediaInfo's report of the file.
 
-    The process has no environment, so it knows no key and no address. -P: this package is no place to import from, it
-    has modules with names of the standard library's.
+    The process has no environment, so it knows no key and no address. -P: nothing is imported from this package's
+    directory, which has modules with names of the standard library.
     """
     command = [sys.executable, "-B", "-P", film_reader.__file__, str(size), str(BLOCK)]
     environment = {"PYTHONPATH": os.pathsep.join(sys.path)}

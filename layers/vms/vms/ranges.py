@@ -15,7 +15,8 @@ _SPEC = regex(r"([0-9]+)-([0-9]*)|-([0-9]+)")
 _TAGS = regex(r'[ \t,]*((?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*")[ \t]*(?=,|$)')
 # Above every offset of an S3 object; a longer number means the same.
 _BEYOND = 10**18
-# A date within so many seconds of now does not tell two versions apart, so it is no strong validator (section 8.8.2.2).
+# A date within so many seconds of now does not tell two versions apart, so it is not a strong validator (section
+# 8.8.2.2).
 _STRONG_AFTER = 2.0
 _CONDITIONS = ("if-match", "if-unmodified-since", "if-none-match", "if-modified-since", "if-range")
 
@@ -137,7 +138,7 @@ def _unchanged(if_match: str | None, if_unmodified_since: str | None, found: Rep
 
 
 def tags(header: str) -> list[str]:
-    """The entity tags of a list, in which `*` and whatever else is no tag count for nothing (section 8.8.3)."""
+    """The entity tags of a list, in which `*` and whatever else is not a tag is ignored (section 8.8.3)."""
     listed, position = [], 0
     while found := _TAGS.match(header, position):
         listed.append(found[1])

@@ -34,7 +34,7 @@ class Streamed:
     ) -> None:
         """Hold a response; `seconds` is what the function has left to send it.
 
-        What is pushed to `held` is let go by `close`.
+        What is pushed to `held` is released by `close`.
         """
         self.status = status
         self.headers = headers
@@ -62,7 +62,7 @@ class Streamed:
         return data
 
     def close(self) -> None:
-        """Stop making chunks, and let go of what they come from and of what is held.
+        """Stop making chunks, and release what they come from and what is held.
 
         Whoever sends a response calls it at its end.
         """
@@ -92,8 +92,8 @@ def buffered(response: Streamed, request_id: str) -> dict[str, Any]:
         response.close()
     single, multiple, cookies = _sorted(response.headers)
     multi = {name: [value] for name, value in single.items()} | multiple | ({"Set-Cookie": cookies} if cookies else {})
-    # API Gateway decodes base64 only for a client whose `Accept` is one of the API's binary types: what is text goes as
-    # text.
+    # API Gateway decodes base64 only for a client whose `Accept` is one of the API's binary types: text is sent as it
+    # is.
     plain = single.get("Content-Type") == PROBLEM_JSON
     text = body.decode() if plain else base64.b64encode(body).decode()
     answer = {"statusCode": response.status, "multiValueHeaders": multi, "body": text, "isBase64Encoded": not plain}

@@ -120,7 +120,7 @@ def _says(**schema: object) -> Any:
 
 
 def whole_number(value: object) -> object:
-    """Refuse what is no number of JSON; what has no fraction is left to the type."""
+    """Refuse what is not a JSON number; the type itself refuses fractions."""
     # JSON has one kind of number: 1.0 is an integer (JSON Schema Validation section 6.1.1), and neither true nor "1"
     # is.
     if isinstance(value, bool) or not isinstance(value, int | float):

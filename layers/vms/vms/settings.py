@@ -4,194 +4,92 @@ A missing or broken setting raises `SettingError`; its one line names the settin
 `TABLE` lists all of them; the table in README.md is written from it by `make readme`.
 """
 
-import json
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
+
+from vms import variables
+from vms.variables import DIRECTORY, HTTP_URL, ORIGINS, TEXT, Setting, number, one_of
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
-
-class SettingError(Exception):
-    """A setting is missing or broken; the message names it and never shows a value, which may be a secret."""
-
-
-# What completes "must be …", and a parser that raises ValueError for anything else.
-type Form[T] = tuple[str, Callable[[str], T]]
-
-
-class Setting[T](NamedTuple):
-    """One environment variable. A `default` of None means that it must be set; an empty variable counts as not set."""
-
-    name: str
-    form: Form[T]
-    default: T | None
-    used_by: str  # the functions, as directories below functions/
-    says: str
-
-    def read(self, environment: Mapping[str, str]) -> T:
-        """The variable's value, or the default. Raises `SettingError`."""
-        raw = environment.get(self.name, "")
-        if not raw:
-            if self.default is None:
-                raise SettingError(f"setting {self.name} is missing")
-            return self.default
-        must_be, parse = self.form
-        try:
-            return parse(raw)
-        except ValueError:
-            raise SettingError(f"setting {self.name} must be {must_be}") from None
-
-
-def _one_of(*values: str) -> Form[str]:
-    def parse(raw: str) -> str:
-        if raw not in values:
-            raise ValueError
-        return raw
-
-    return " or ".join(f"`{value}`" for value in values), parse
-
-
-def _number[N: (int, float)](read: Callable[[str], N], least: N, most: N) -> Form[N]:
-    def parse(raw: str) -> N:
-        value = read(raw)
-        if not least <= value <= most:
-            raise ValueError
-        return value
-
-    return f"{_digits(least)} to {_digits(most)}", parse
-
-
-def _digits(number: float) -> str:
-    return str(int(number) if number == int(number) else number)
-
-
-def _database_url(raw: str) -> str:
-    parts = urlsplit(raw)
-    if parts.scheme not in {"postgresql", "postgres"} or not parts.hostname or not parts.path.strip("/"):
-        raise ValueError
-    return raw
-
-
-def _http_url(raw: str) -> str:
-    parts = urlsplit(raw)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError
-    return raw.rstrip("/")
-
-
-def _directory(raw: str) -> Path:
-    if not Path(raw).is_dir():
-        raise ValueError
-    return Path(raw)
-
-
-_ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}|\*))?")
-
-
-def _origins(raw: str) -> str:
-    """Origins as browsers send them: another spelling, or the scheme's own port, would never match."""
-    found = [part.strip() for part in raw.split(",")]
-    for origin in found:
-        parts = _ORIGIN.fullmatch(origin)
-        if parts is None:
-            raise ValueError
-        scheme, host, port = parts.groups()
-        if port == {"http": "80", "https": "443"}[scheme]:
-            raise ValueError
-        if port == "*" and host not in {"localhost", "127.0.0.1", "[::1]"}:
-            raise ValueError
-        if port not in {None, "*"} and int(port) > 65_535:
-            raise ValueError
-    return ",".join(found)
-
-
-_TEXT = ("text", str)
-_ORIGINS = ("origins in lower case, comma-separated, without a path or a default port", _origins)
-_ENDPOINT = ("an http or https URL", _http_url)
-_DATABASE_URL = ("`postgresql://user@host:5432/database`", _database_url)
-_S3_SECONDS = _number(float, 0.05, 60.0)
-_UP_TO_A_DAY = _number(int, 1, 86_400)
+_S3_SECONDS = number(float, 0.05, 60.0)
+_UP_TO_A_DAY = number(int, 1, 86_400)
+_USE_S3 = "console, operator, plan_expiry, stream, uploads"
+_USE_QUOTAS = "corporations, operator, uploads, videos"
 
 # One row a setting, which the formatter would spread over up to seven lines.
 # fmt: off
-DATABASE_URL = Setting("DATABASE_URL", _DATABASE_URL, None, "all",
+DATABASE_URL = Setting("DATABASE_URL", variables.DATABASE_URL, None, "all",
     "PostgreSQL, as the user `vms_app`; on AWS with `?sslmode=verify-full`")
-DATABASE_IAM_AUTH = Setting("DATABASE_IAM_AUTH", _one_of("false", "true"), "false", "all",
+DATABASE_IAM_AUTH = Setting("DATABASE_IAM_AUTH", one_of("false", "true"), "false", "all",
     "`true`: connect with an RDS IAM token instead of a password")
-DATABASE_PASSWORD_SECRET = Setting("DATABASE_PASSWORD_SECRET", _TEXT, "", "all",
+DATABASE_PASSWORD_SECRET = Setting("DATABASE_PASSWORD_SECRET", TEXT, "", "all",
     "ARN of the secret that holds the password, if the URL does not: text, or JSON with the field `password`")
-DATABASE_OWNER_URL = Setting("DATABASE_OWNER_URL", _DATABASE_URL, None, "migrate",
+DATABASE_OWNER_URL = Setting("DATABASE_OWNER_URL", variables.DATABASE_URL, None, "migrate",
     "the same database as the owner of the schema, who may make roles")
-DATABASE_OWNER_PASSWORD_SECRET = Setting("DATABASE_OWNER_PASSWORD_SECRET", _TEXT, "", "migrate",
+DATABASE_OWNER_PASSWORD_SECRET = Setting("DATABASE_OWNER_PASSWORD_SECRET", TEXT, "", "migrate",
     "ARN of the secret that holds the owner's password")
 DATABASE_CONNECT_TIMEOUT_SECONDS = Setting(
-    "DATABASE_CONNECT_TIMEOUT_SECONDS", _number(int, 1, 30), 5, "all", "wait for the database before 503")
-JWT_KEYS = Setting("JWT_KEYS", _TEXT, None, "all",
+    "DATABASE_CONNECT_TIMEOUT_SECONDS", number(int, 1, 30), 5, "all", "wait for the database before 503")
+JWT_KEYS = Setting("JWT_KEYS", TEXT, None, "all",
     'the signing keys: ARN of a secret, path of a file, or the JSON itself: `{"current": "k1", "k1": "…"}`')
-JWT_ISSUER = Setting("JWT_ISSUER", _TEXT, "vms", "all", "`iss` of the tokens")
-JWT_AUDIENCE = Setting("JWT_AUDIENCE", _TEXT, "vms", "all", "`aud` of the tokens")
-BCRYPT_COST = Setting("BCRYPT_COST", _number(int, 4, 16), 12, "auth, corporations, users",
+JWT_ISSUER = Setting("JWT_ISSUER", TEXT, "vms", "all", "`iss` of the tokens")
+JWT_AUDIENCE = Setting("JWT_AUDIENCE", TEXT, "vms", "all", "`aud` of the tokens")
+BCRYPT_COST = Setting("BCRYPT_COST", number(int, 4, 16), 12, "auth, corporations, users",
     "work of one password hash: 12 takes about 0.25 s of a core, each step doubles it")
 ACCESS_TOKEN_SECONDS = Setting("ACCESS_TOKEN_SECONDS", _UP_TO_A_DAY, 900, "auth, tokens", "life of an access token")
-REFRESH_TOKEN_SECONDS = Setting("REFRESH_TOKEN_SECONDS", _number(int, 1, 31_536_000), 2_419_200, "auth, tokens",
+REFRESH_TOKEN_SECONDS = Setting("REFRESH_TOKEN_SECONDS", number(int, 1, 31_536_000), 2_419_200, "auth, tokens",
     "life of a refresh token (28 days)")
-REFRESH_REUSE_SECONDS = Setting("REFRESH_REUSE_SECONDS", _number(int, 0, 300), 10, "tokens",
+REFRESH_REUSE_SECONDS = Setting("REFRESH_REUSE_SECONDS", number(int, 0, 300), 10, "tokens",
     "a used refresh token is taken again for so long, since two tabs may send the same one")
 PLAYBACK_TOKEN_SECONDS = Setting("PLAYBACK_TOKEN_SECONDS", _UP_TO_A_DAY, 14_400, "videos",
     "life of a playback URL (4 hours)")
-LOGIN_ATTEMPTS = Setting("LOGIN_ATTEMPTS", _number(int, 1, 1_000_000), 10, "auth, corporations, users",
+LOGIN_ATTEMPTS = Setting("LOGIN_ATTEMPTS", number(int, 1, 1_000_000), 10, "auth, corporations, users",
     "failed log-ins for an e-mail address from one IP address before 429; ten times as many from all together")
 LOGIN_WINDOW_SECONDS = Setting("LOGIN_WINDOW_SECONDS", _UP_TO_A_DAY, 900, "auth, corporations, users",
     "period in which they are counted")
-PLAN_CHANGES = Setting("PLAN_CHANGES", _one_of("operator", "self"), "operator", "corporations",
+PLAN_CHANGES = Setting("PLAN_CHANGES", one_of("operator", "self"), "operator", "corporations",
     "who makes a corporation PAID: the operator alone, or `self`, any admin of it; `make run` sets `self`")
-CORS_ORIGINS = Setting("CORS_ORIGINS", _ORIGINS, "", "all",
+CORS_ORIGINS = Setting("CORS_ORIGINS", ORIGINS, "", "all",
     "origins of web pages that may use the API, such as `https://www.example.com` or `http://localhost:*`")
-PROGRESS_COMPLETE_PERCENT = Setting("PROGRESS_COMPLETE_PERCENT", _number(int, 1, 100), 90, "videos",
+PROGRESS_COMPLETE_PERCENT = Setting("PROGRESS_COMPLETE_PERCENT", number(int, 1, 100), 90, "videos",
     "part of a film that one must have watched to have completed it")
-VIDEO_BUCKET = Setting("VIDEO_BUCKET", _TEXT, None, "console, operator, plan_expiry, stream, uploads",
-    "S3 bucket of the files")
-AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", _ENDPOINT, "", "console, operator, plan_expiry, stream, uploads",
-    "S3 server other than AWS's")
-AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", _ENDPOINT, "", "console, operator, plan_expiry, stream, uploads",
-    "the same, if the one above is not set")
-AWS_REGION = Setting("AWS_REGION", _TEXT, "", "all", "region; Lambda sets it")
-AWS_DEFAULT_REGION = Setting("AWS_DEFAULT_REGION", _TEXT, "us-east-1", "all", "region, if the one above is not set")
-STREAM_MODE = Setting("STREAM_MODE", _one_of("stream", "buffered"), "stream", "stream",
+VIDEO_BUCKET = Setting("VIDEO_BUCKET", TEXT, None, _USE_S3, "S3 bucket of the files")
+AWS_ENDPOINT_URL_S3 = Setting("AWS_ENDPOINT_URL_S3", HTTP_URL, "", _USE_S3, "S3 server other than AWS's")
+AWS_ENDPOINT_URL = Setting("AWS_ENDPOINT_URL", HTTP_URL, "", _USE_S3, "the same, if the one above is not set")
+AWS_REGION = Setting("AWS_REGION", TEXT, "", "all", "region; Lambda sets it")
+AWS_DEFAULT_REGION = Setting("AWS_DEFAULT_REGION", TEXT, "us-east-1", "all", "region, if the one above is not set")
+STREAM_MODE = Setting("STREAM_MODE", one_of("stream", "buffered"), "stream", "stream",
     "`buffered` where the platform cannot stream a response")
-STREAM_SLICE_BYTES = Setting("STREAM_SLICE_BYTES", _number(int, 0, 200 * MIB), 0, "stream",
+STREAM_SLICE_BYTES = Setting("STREAM_SLICE_BYTES", number(int, 0, 200 * MIB), 0, "stream",
     "most bytes of one slice; 0: 6 MiB streamed (AWS sends so much unthrottled), 4 MiB buffered")
-STREAM_MAX_BYTES = Setting("STREAM_MAX_BYTES", _number(int, 0, 2**40), 0, "stream",
+STREAM_MAX_BYTES = Setting("STREAM_MAX_BYTES", number(int, 0, 2**40), 0, "stream",
     "largest file sent without a Range, 413 above it; 0: any. 190 MiB in `template.yaml`, below the limit of AWS")
-STREAM_STALL_SECONDS = Setting("STREAM_STALL_SECONDS", _number(float, 1.0, 900.0), 60.0, "stream",
+STREAM_STALL_SECONDS = Setting("STREAM_STALL_SECONDS", number(float, 1.0, 900.0), 60.0, "stream",
     "a stream is cut when its client has read nothing for so long")
-STREAMS_PER_USER = Setting("STREAMS_PER_USER", _number(int, 0, 10_000), 16, "stream",
+STREAMS_PER_USER = Setting("STREAMS_PER_USER", number(int, 0, 10_000), 16, "stream",
     "most streams of a user at the same time, 429 above it; those of a slice or less do not count; 0: any")
 S3_CONNECT_TIMEOUT_SECONDS = Setting("S3_CONNECT_TIMEOUT_SECONDS", _S3_SECONDS, 2.0, "stream", "connect to S3")
 S3_FIRST_BYTE_TIMEOUT_SECONDS = Setting("S3_FIRST_BYTE_TIMEOUT_SECONDS", _S3_SECONDS, 5.0, "stream",
     "wait for S3 to answer")
 S3_IDLE_TIMEOUT_SECONDS = Setting("S3_IDLE_TIMEOUT_SECONDS", _S3_SECONDS, 10.0, "stream", "wait for its next bytes")
-QUOTA_FREE_BYTES = Setting("QUOTA_FREE_BYTES", _number(int, 0, 2**60), 5 * GIB,
-    "corporations, operator, uploads, videos", "most bytes of uploaded files of a corporation on the FREE plan (5 GiB)")
-QUOTA_FREE_VIDEOS = Setting("QUOTA_FREE_VIDEOS", _number(int, 0, 1_000_000_000), 50,
-    "corporations, operator, uploads, videos", "most videos of it")
-QUOTA_PAID_BYTES = Setting("QUOTA_PAID_BYTES", _number(int, 0, 2**60), 1024 * GIB,
-    "corporations, operator, uploads, videos", "the same for PAID (1 TiB)")
-QUOTA_PAID_VIDEOS = Setting("QUOTA_PAID_VIDEOS", _number(int, 0, 1_000_000_000), 100_000,
-    "corporations, operator, uploads, videos", "most videos of it")
-UPLOAD_SECONDS = Setting("UPLOAD_SECONDS", _number(int, 1, 518_400), 86_400, "uploads",
+QUOTA_FREE_BYTES = Setting("QUOTA_FREE_BYTES", number(int, 0, 2**60), 5 * GIB,
+    _USE_QUOTAS, "most bytes of uploaded files of a corporation on the FREE plan (5 GiB)")
+QUOTA_FREE_VIDEOS = Setting("QUOTA_FREE_VIDEOS", number(int, 0, 1_000_000_000), 50, _USE_QUOTAS, "most videos of it")
+QUOTA_PAID_BYTES = Setting("QUOTA_PAID_BYTES", number(int, 0, 2**60), 1024 * GIB,
+    _USE_QUOTAS, "the same for PAID (1 TiB)")
+QUOTA_PAID_VIDEOS = Setting("QUOTA_PAID_VIDEOS", number(int, 0, 1_000_000_000), 100_000,
+    _USE_QUOTAS, "most videos of it")
+UPLOAD_SECONDS = Setting("UPLOAD_SECONDS", number(int, 1, 518_400), 86_400, "uploads",
     "life of an upload that is not completed (a day)")
-UPLOAD_URL_SECONDS = Setting("UPLOAD_URL_SECONDS", _number(int, 1, 43_200), 3600, "uploads",
+UPLOAD_URL_SECONDS = Setting("UPLOAD_URL_SECONDS", number(int, 1, 43_200), 3600, "uploads",
     "life of the URL that a part is sent to")
-MIGRATIONS_DIR = Setting("MIGRATIONS_DIR", ("a directory", _directory), None, "migrate",
-    "where the SQL files are (`sql/migrations`)")
+MIGRATIONS_DIR = Setting("MIGRATIONS_DIR", DIRECTORY, None, "migrate", "where the SQL files are (`sql/migrations`)")
 # fmt: on
 
 TABLE: tuple[Setting[Any], ...] = tuple(value for value in list(globals().values()) if isinstance(value, Setting))
@@ -243,7 +141,7 @@ class UploadSettings:
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """What the stream function reads besides.
+    """What the stream function also reads.
 
     Sizes are bytes, durations seconds; 0 in `max_bytes` and `streams_per_user` means no limit.
     """
@@ -275,7 +173,7 @@ class StreamSettings:
 
 @dataclass(frozen=True, slots=True)
 class MigrationSettings:
-    """What the migrate function reads besides."""
+    """What the migrate function also reads."""
 
     owner_url: str
     owner_password_secret: str
@@ -342,32 +240,6 @@ def read_uploads(environment: Mapping[str, str]) -> UploadSettings:
     )
 
 
-def parse_password(text: str) -> str:
-    """Read a database's secret: JSON with the field `password`, as RDS keeps it, or else the password itself."""
-    try:
-        return str(json.loads(text)["password"])
-    except (ValueError, KeyError, TypeError):
-        return text
-
-
-def parse_jwt_keys(text: str) -> tuple[str, dict[str, str]]:
-    """Read the key set `{"current": kid, kid: secret, …}`; returns the signing kid and all secrets by kid.
-
-    Raises:
-        SettingError: the text is not such a set, or a secret has fewer than 32 characters (RFC 7518 section 3.2).
-    """
-    try:
-        keys = json.loads(text)
-        current = keys.pop("current")
-    except (ValueError, AttributeError, KeyError, TypeError):
-        raise SettingError('setting JWT_KEYS must hold {"current": "<kid>", "<kid>": "<secret>"}') from None
-    if not isinstance(current, str) or current not in keys:
-        raise SettingError("setting JWT_KEYS has no key of the name that `current` gives")
-    if not all(isinstance(secret, str) and len(secret) >= 32 for secret in keys.values()):
-        raise SettingError("setting JWT_KEYS has a secret of fewer than 32 characters")
-    return current, keys
-
-
 @cache
 def settings() -> Settings:
     """This process's settings, read once. Raises `SettingError`."""
@@ -375,7 +247,7 @@ def settings() -> Settings:
 
 
 def migration_settings() -> MigrationSettings:
-    """Who migrates what, read anew. Raises `SettingError`."""
+    """This process's settings of migrations. Raises `SettingError`."""
     return MigrationSettings(
         owner_url=DATABASE_OWNER_URL.read(os.environ),
         owner_password_secret=DATABASE_OWNER_PASSWORD_SECRET.read(os.environ),

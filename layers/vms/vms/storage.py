@@ -49,7 +49,7 @@ class Answer:
     response: Body | None
 
     def close(self) -> None:
-        """Let go of a body that nobody reads to its end."""
+        """Close a body that is not read to its end, and its connection."""
         if self.response is not None:
             self.response.close()
             self.response = None

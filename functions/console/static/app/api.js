@@ -16,7 +16,6 @@ import { t } from "./text.js";
 
 const TRIES = 4;
 const LONGEST_WAIT = 60; // seconds; what takes longer is for people to decide
-const PASSES = new Set([0, 429, 502, 503, 504]);
 
 /** @param {number} seconds @param {AbortSignal} [signal] */
 export function wait(seconds, signal) {
@@ -33,7 +32,7 @@ export function wait(seconds, signal) {
  *   repeatable?: boolean, quiet?: boolean, anonymous?: boolean}} [options]
  * @returns {Promise<Response>}
  */
-export async function call(method, path, options = {}) {
+async function call(method, path, options = {}) {
   const { key, quiet, anonymous, repeatable = method === "GET" || key !== undefined, ...rest } = options;
   for (let tries = 1; ; tries += 1) {
     const token = anonymous ? null : await access(options.keepalive ? 0 : undefined); // who leaves has no time to renew
@@ -47,7 +46,7 @@ export async function call(method, path, options = {}) {
       if (problem.status === 401 && !anonymous && tries < TRIES && (await renewOrAsk(token))) continue;
       if (problem.kind === "forbidden") void refreshUser().catch(() => undefined); // of another role since
       const seconds = problem.retryAfter ?? tries;
-      if (!repeatable || !PASSES.has(problem.status) || tries >= TRIES || seconds > LONGEST_WAIT) throw problem;
+      if (!repeatable || !problem.passes || tries >= TRIES || seconds > LONGEST_WAIT) throw problem;
       if (!quiet) toast(t(problem.status ? "again" : "again.unreachable", { n: seconds }));
       await wait(seconds, options.signal);
     }
@@ -67,9 +66,19 @@ function query(values) {
   return text && `?${text}`;
 }
 
-/** A key for a form: the same for each try of one thing. */
+/** A random Idempotency-Key. */
 export function newKey() {
   return crypto.randomUUID?.() ?? `${Date.now()}-${Math.random().toString(36).slice(2)}`;
+}
+
+/** The Idempotency-Keys of a form: the same key for the same data, so that after a lost answer nothing is made twice. */
+export function formKeys() {
+  let of = "";
+  let key = "";
+  return (/** @type {unknown} */ data) => {
+    if (of !== JSON.stringify(data)) [of, key] = [JSON.stringify(data), newKey()];
+    return key;
+  };
 }
 
 export const api = {

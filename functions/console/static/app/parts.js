@@ -1,10 +1,7 @@
-// What several pages are made of: fields, forms, dialogs, notes, lists that load more, pictures of films.
-import { api } from "./api.js";
+// What several pages are made of: short messages, fields, forms, dialogs, lists that load more.
 import { Problem, fieldSentence } from "./problem.js";
 import { language, t } from "./text.js";
 import { html, useCallback, useEffect, useId, useRef, useState } from "../vendor/preact.js";
-
-/** @typedef {import("./api.js").Video} Video */
 
 // ---- Short messages at the edge of the page ----------------------------------------------------------------------
 /** @type {Set<(message: {id: number, text: string}) => void>} */
@@ -171,23 +168,33 @@ export function Dialog({ title, onClose, children, locked }) {
   </dialog>`;
 }
 
+/**
+ * A dialog with a form: what the form is refused with, its fields, and two buttons. Without fields a button has the
+ * focus, the one that does no harm.
+ * @param {{title: string, form: ReturnType<typeof useForm>, action: string, onClose: () => void, text?: string,
+ *   danger?: boolean, children?: unknown} & Record<string, unknown>} props */
+export function FormDialog({ title, form, action, onClose, text, danger, children, ...attributes }) {
+  return html`<${Dialog} title=${title} onClose=${onClose}>
+    <form ...${attributes} onSubmit=${form.onSubmit} novalidate>
+      ${text && html`<p>${text}</p>`}
+      ${form.note}
+      ${children}
+      <footer>
+        <button type="button" class="secondary" autofocus=${!children && danger} onClick=${onClose}>${t("cancel")}</button>
+        <${Submit} busy=${form.busy} class=${danger ? "danger" : ""} autofocus=${!children && !danger}>${action}<//>
+      </footer>
+    </form>
+  <//>`;
+}
+
 /** Ask before something that others will notice.
  * @param {{title: string, text: string, action: string, danger?: boolean, run: () => Promise<unknown>, onClose: () => void}} props */
-export function Confirm({ title, text, action, danger, run, onClose }) {
+export function Confirm({ run, onClose, ...said }) {
   const form = useForm(async () => {
     await run();
     onClose();
   });
-  return html`<${Dialog} title=${title} onClose=${onClose}>
-    <form onSubmit=${form.onSubmit}>
-      <p>${text}</p>
-      ${form.note}
-      <footer>
-        <button type="button" class="secondary" autofocus=${danger} onClick=${onClose}>${t("cancel")}</button>
-        <${Submit} busy=${form.busy} class=${danger ? "danger" : ""} autofocus=${!danger}>${action}<//>
-      </footer>
-    </form>
-  <//>`;
+  return html`<${FormDialog} ...${said} form=${form} onClose=${onClose} />`;
 }
 
 // ---- Data --------------------------------------------------------------------------------------------------------
@@ -258,48 +265,4 @@ export function useData(load, of) {
     return () => void (gone = true);
   }, [...of, turn]);
   return { ...state, reload: () => setTurn((n) => n + 1) };
-}
-
-// ---- Pictures ----------------------------------------------------------------------------------------------------
-/** Pictures that were fetched, by the ETag that names each one. @type {Map<string, Promise<string>>} */
-const posters = new Map();
-
-/** @param {{video: Video}} props */
-export function Poster({ video }) {
-  const [url, setUrl] = useState(/** @type {string | null} */ (null));
-  useEffect(() => {
-    if (!video.poster) return undefined;
-    const name = `${video.id} ${video.poster}`;
-    const found = posters.get(name) ?? api.poster(video.id).then(URL.createObjectURL);
-    posters.set(name, found);
-    let gone = false;
-    found.then((address) => gone || setUrl(address), () => posters.delete(name));
-    return () => void (gone = true);
-  }, [video.id, video.poster]);
-  return url ? html`<img class="poster" src=${url} alt="" />` : html`<${Placeholder} id=${video.id} />`;
-}
-
-/** A number of 32 bits that looks random (the finalizer of MurmurHash3). @param {number} n */
-function mixed(n) {
-  n = Math.imul(n ^ (n >>> 16), 0x85ebca6b);
-  n = Math.imul(n ^ (n >>> 13), 0xc2b2ae35);
-  return (n ^ (n >>> 16)) >>> 0;
-}
-
-/** A drawing that is always the same for a film: hills before a low sun, in colours of its id. @param {{id: number}} props */
-export function Placeholder({ id }) {
-  const random = (/** @type {number} */ n) => mixed(id * 64 + n) / 2 ** 32;
-  const hue = Math.round(random(1) * 360);
-  const tone = (/** @type {number} */ turn, /** @type {number} */ s, /** @type {number} */ l) => `hsl(${(hue + turn) % 360} ${s}% ${l}%)`;
-  const hill = (/** @type {number} */ n, /** @type {number} */ top) => {
-    const [a, b, c] = [1, 2, 3].map((step) => top + random(n * 10 + step) * 26);
-    return `M0 ${a} C 80 ${b - 24} 120 ${c + 18} 190 ${b} S 290 ${a - 18} 320 ${c} V180 H0Z`;
-  };
-  return html`<svg class="poster" viewBox="0 0 320 180" preserveAspectRatio="xMidYMid slice" aria-hidden="true">
-    <rect width="320" height="180" fill=${tone(0, 45, 72)} />
-    <circle cx=${60 + random(4) * 200} cy=${52 + random(5) * 34} r=${20 + random(6) * 16} fill=${tone(40, 80, 86)} />
-    <path d=${hill(1, 78)} fill=${tone(12, 38, 56)} />
-    <path d=${hill(2, 106)} fill=${tone(24, 42, 42)} />
-    <path d=${hill(3, 134)} fill=${tone(36, 46, 28)} />
-  </svg>`;
 }

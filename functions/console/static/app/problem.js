@@ -1,12 +1,12 @@
 // Requests one by one, and what goes wrong with them: a problem document (RFC 9457) becomes a sentence.
 import { has, size, t } from "./text.js";
 
-/** Where the API is: above this file's /console/<version>/app/, under any stage, domain or proxy. */
+/** The base URL of the API, under any stage, domain or proxy: this file is console/<version>/app/problem.js below it. */
 export const ROOT = new URL("../../../", import.meta.url);
 
 const PREFIX = "urn:vms:error:";
 
-/** An answer that is no success, or no answer at all (`status` 0). */
+/** An answer that is not a success, or no answer at all (`status` 0). */
 export class Problem extends Error {
   /**
    * @param {number} status
@@ -33,6 +33,11 @@ export class Problem extends Error {
   /** @param {Error} failure */
   static unreachable(failure) {
     return new Problem(0, { type: "unreachable", detail: String(failure.message) });
+  }
+
+  /** Whether another try may succeed: the network or the service failed for the moment. */
+  get passes() {
+    return [0, 429, 502, 503, 504].includes(this.status);
   }
 
   /** What people read of it, in their language. */

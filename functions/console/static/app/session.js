@@ -241,7 +241,7 @@ function renew(rejected) {
 }
 
 /** Show the log-in over the page, which keeps all that was typed. Resolves when that has an end. */
-export function askToLogIn() {
+function askToLogIn() {
   if (!asking) {
     let done = /** @type {(again: boolean) => void} */ (() => undefined);
     const promise = /** @type {Promise<boolean>} */ (new Promise((resolve) => { done = resolve; }));

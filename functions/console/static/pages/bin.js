@@ -1,6 +1,7 @@
 // The recycle bin: what was deleted, and how to get it back on a PAID plan.
 import { api } from "../app/api.js";
-import { Empty, More, Note, Poster, toast, useList } from "../app/parts.js";
+import { Empty, More, Note, toast, useList } from "../app/parts.js";
+import { Poster } from "../app/pictures.js";
 import { date, t } from "../app/text.js";
 import { html, useState } from "../vendor/preact.js";
 

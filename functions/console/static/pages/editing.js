@@ -1,6 +1,6 @@
 // What an admin does to a film, in dialogs: rename, delete.
 import { api } from "../app/api.js";
-import { Confirm, Dialog, Field, Submit, toast, useForm } from "../app/parts.js";
+import { Confirm, Field, FormDialog, toast, useForm } from "../app/parts.js";
 import { t } from "../app/text.js";
 import { html } from "../vendor/preact.js";
 
@@ -12,15 +12,8 @@ export function Rename({ video, onClose, onDone }) {
     onDone(await api.changeVideo(video.id, { name }));
     onClose();
   });
-  return html`<${Dialog} title=${t("rename.title")} onClose=${onClose}>
-    <form onSubmit=${form.onSubmit} novalidate>
-      ${form.note}
-      <${Field} label=${t("name")} name="name" value=${video.name} error=${form.errorOf("name")} maxlength="255" required />
-      <footer>
-        <button type="button" class="secondary" onClick=${onClose}>${t("cancel")}</button>
-        <${Submit} busy=${form.busy}>${t("save")}<//>
-      </footer>
-    </form>
+  return html`<${FormDialog} title=${t("rename.title")} form=${form} action=${t("save")} onClose=${onClose}>
+    <${Field} label=${t("name")} name="name" value=${video.name} error=${form.errorOf("name")} maxlength="255" required />
   <//>`;
 }
 

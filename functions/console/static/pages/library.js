@@ -1,6 +1,7 @@
 // The films as cards: searched, sorted, marked with how far one is. Admins also rename and delete.
 import { api } from "../app/api.js";
-import { Choice, Empty, More, Poster, useList } from "../app/parts.js";
+import { Choice, Empty, More, useList } from "../app/parts.js";
+import { Poster } from "../app/pictures.js";
 import { remember, remembered } from "../app/places.js";
 import { session } from "../app/session.js";
 import { clock, date, language, t } from "../app/text.js";

@@ -1,9 +1,9 @@
 // The members of the corporation: add, role, password, log out everywhere, delete.
-import { api, newKey } from "../app/api.js";
-import { Choice, Confirm, Dialog, Field, More, Submit, toast, useForm, useList } from "../app/parts.js";
+import { api, formKeys } from "../app/api.js";
+import { Choice, Confirm, Field, FormDialog, More, toast, useForm, useList } from "../app/parts.js";
 import { refreshUser, session } from "../app/session.js";
 import { date, number, t } from "../app/text.js";
-import { html, useRef, useState } from "../vendor/preact.js";
+import { html, useState } from "../vendor/preact.js";
 
 /** @typedef {import("../app/api.js").User} User */
 
@@ -17,6 +17,17 @@ export default function Members() {
   const replace = (user) => {
     list.edit((all) => all.map((each) => (each.id === user.id ? user : each)));
     if (user.id === session.user?.id) void refreshUser(); // no admin any more
+  };
+  /** @param {User} user */
+  const endSessions = async ({ id, email }) => {
+    await api.endSessions(id);
+    toast(t("sessions.done", { email }));
+  };
+  /** @param {User} user */
+  const remove = async (user) => {
+    await api.deleteUser(user.id);
+    list.edit((all) => all.filter(({ id }) => id !== user.id));
+    toast(t("deleted", { name: user.email }));
   };
   const user = open?.user;
   return html`
@@ -35,11 +46,9 @@ export default function Members() {
     ${user && open.how === "role" && html`<${Role} user=${user} onClose=${close} onDone=${replace} />`}
     ${user && open.how === "password" && html`<${Password} user=${user} onClose=${close} />`}
     ${user && open.how === "sessions" && html`<${Confirm} title=${t("sessions.title")} text=${t("sessions.text", { email: user.email })}
-      action=${t("sessions")} onClose=${close}
-      run=${async () => { await api.endSessions(user.id); toast(t("sessions.done", { email: user.email })); }} />`}
+      action=${t("sessions")} run=${() => endSessions(user)} onClose=${close} />`}
     ${user && open.how === "delete" && html`<${Confirm} title=${t("member.delete")} text=${t("member.delete.text", { email: user.email })}
-      action=${t("delete")} danger onClose=${close}
-      run=${async () => { await api.deleteUser(user.id); list.edit((all) => all.filter(({ id }) => id !== user.id)); toast(t("deleted", { name: user.email })); }} />`}`;
+      action=${t("delete")} danger run=${() => remove(user)} onClose=${close} />`}`;
 }
 
 /** @param {{user: User, open: (how: {how: string, user: User}) => void}} props */
@@ -63,27 +72,18 @@ function Member({ user, open }) {
 
 /** @param {{onClose: () => void, onDone: () => void}} props */
 function Add({ onClose, onDone }) {
-  const key = useRef({ of: "", key: "" });
+  const [keyOf] = useState(formKeys);
   const form = useForm(async (data) => {
-    const of = JSON.stringify(data);
-    if (key.current.of !== of) key.current = { of, key: newKey() };
-    await api.addUser(data, key.current.key);
+    await api.addUser(data, keyOf(data));
     toast(t("member.added", { email: data.email }));
     onDone();
     onClose();
   }, (problem) => /** @type {Record<string, string>} */ (problem.kind === "conflict" ? { email: t("taken.email") } : {}));
-  return html`<${Dialog} title=${t("member.add")} onClose=${onClose}>
-    <form onSubmit=${form.onSubmit} novalidate autocomplete="off">
-      ${form.note}
-      <${Field} label=${t("email")} name="email" type="email" autocomplete="off" error=${form.errorOf("email")} required />
-      <${Field} label=${t("password")} name="password" type="password" autocomplete="new-password" hint=${t("password.hint")}
-        error=${form.errorOf("password")} required />
-      <${Choice} label=${t("role")} name="role" value="guest" options=${roles()} error=${form.errorOf("role")} />
-      <footer>
-        <button type="button" class="secondary" onClick=${onClose}>${t("cancel")}</button>
-        <${Submit} busy=${form.busy}>${t("member.add")}<//>
-      </footer>
-    </form>
+  return html`<${FormDialog} title=${t("member.add")} form=${form} action=${t("member.add")} onClose=${onClose} autocomplete="off">
+    <${Field} label=${t("email")} name="email" type="email" autocomplete="off" error=${form.errorOf("email")} required />
+    <${Field} label=${t("password")} name="password" type="password" autocomplete="new-password" hint=${t("password.hint")}
+      error=${form.errorOf("password")} required />
+    <${Choice} label=${t("role")} name="role" value="guest" options=${roles()} error=${form.errorOf("role")} />
   <//>`;
 }
 
@@ -93,15 +93,8 @@ function Role({ user, onClose, onDone }) {
     onDone(await api.changeUser(user.id, { role }));
     onClose();
   }, (problem) => /** @type {Record<string, string>} */ (problem.kind === "conflict" ? { role: t("problem.last-admin") } : {}));
-  return html`<${Dialog} title=${t("role.of", { email: user.email })} onClose=${onClose}>
-    <form onSubmit=${form.onSubmit} novalidate>
-      ${form.note}
-      <${Choice} label=${t("role")} name="role" value=${user.role} options=${roles()} error=${form.errorOf("role")} />
-      <footer>
-        <button type="button" class="secondary" onClick=${onClose}>${t("cancel")}</button>
-        <${Submit} busy=${form.busy}>${t("save")}<//>
-      </footer>
-    </form>
+  return html`<${FormDialog} title=${t("role.of", { email: user.email })} form=${form} action=${t("save")} onClose=${onClose}>
+    <${Choice} label=${t("role")} name="role" value=${user.role} options=${roles()} error=${form.errorOf("role")} />
   <//>`;
 }
 
@@ -112,16 +105,9 @@ function Password({ user, onClose }) {
     toast(t("password.reset.done", { email: user.email }));
     onClose();
   });
-  return html`<${Dialog} title=${t("password.reset")} onClose=${onClose}>
-    <form onSubmit=${form.onSubmit} novalidate>
-      <p>${t("password.reset.text", { email: user.email })}</p>
-      ${form.note}
-      <${Field} label=${t("password.new")} name="password" type="password" autocomplete="new-password" hint=${t("password.hint")}
-        error=${form.errorOf("password")} required />
-      <footer>
-        <button type="button" class="secondary" onClick=${onClose}>${t("cancel")}</button>
-        <${Submit} busy=${form.busy}>${t("save")}<//>
-      </footer>
-    </form>
+  return html`<${FormDialog} title=${t("password.reset")} text=${t("password.reset.text", { email: user.email })} form=${form}
+    action=${t("save")} onClose=${onClose}>
+    <${Field} label=${t("password.new")} name="password" type="password" autocomplete="new-password" hint=${t("password.hint")}
+      error=${form.errorOf("password")} required />
   <//>`;
 }

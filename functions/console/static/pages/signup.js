@@ -1,9 +1,9 @@
 // Sign up: a corporation and its first admin, who is then logged in.
-import { api, newKey } from "../app/api.js";
+import { api, formKeys } from "../app/api.js";
 import { Field, Submit, useForm } from "../app/parts.js";
 import { logIn } from "../app/session.js";
 import { t } from "../app/text.js";
-import { html, useRef } from "../vendor/preact.js";
+import { html, useState } from "../vendor/preact.js";
 
 /** @param {import("../app/problem.js").Problem} problem @returns {Record<string, string>} */
 function place(problem) {
@@ -12,11 +12,9 @@ function place(problem) {
 }
 
 export default function SignUp() {
-  const key = useRef({ of: "", key: "" });
+  const [keyOf] = useState(formKeys);
   const form = useForm(async ({ keep, ...data }) => {
-    const of = JSON.stringify(data); // the same key for the same data: a lost answer makes no second corporation
-    if (key.current.of !== of) key.current = { of, key: newKey() };
-    await api.signUp(data, key.current.key);
+    await api.signUp(data, keyOf(data));
     await logIn(data.admin_email, data.admin_password, keep === "on");
   }, place);
   return html`<article class="door">

@@ -26,7 +26,6 @@ const NAME = `vms:uploads:${ROOT.pathname}`;
 const SIGN_AT_ONCE = 8; // parts
 const AT_THE_SAME_TIME = 4; // parts
 const RETRY = [0, 1000, 3000, 5000, 10_000, 20_000, 30_000]; // ms
-const PASSES = new Set([0, 429, 502, 503, 504]);
 
 /** @type {Item[]} */
 let items = [];
@@ -154,7 +153,7 @@ async function patiently(item, ask) {
       if (item?.state === "waiting") update(item, { state: "sending" });
       return answer;
     } catch (problem) {
-      if (!(problem instanceof Problem) || !PASSES.has(problem.status) || item?.gone.signal.aborted) throw problem;
+      if (!(problem instanceof Problem) || !problem.passes || item?.gone.signal.aborted) throw problem;
       if (item && item.state !== "paused") update(item, { state: "waiting", rate: 0 });
       await Promise.race([
         wait(problem.retryAfter ?? Math.min(2 ** tries, 30), item?.gone.signal),

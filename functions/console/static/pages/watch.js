@@ -1,6 +1,7 @@
 // The player: media-chrome's controls around a <video>, which `watching.js` keeps supplied and whose progress it reports.
 import { api } from "../app/api.js";
-import { Empty, Note, Poster, Retry, toast, useData, useTitle } from "../app/parts.js";
+import { Empty, Note, Retry, toast, useData, useTitle } from "../app/parts.js";
+import { Poster } from "../app/pictures.js";
 import { Problem } from "../app/problem.js";
 import { refreshUser, session } from "../app/session.js";
 import { clock, date, language, size, t } from "../app/text.js";

@@ -76,7 +76,7 @@ def once[T](key: IdempotencyKey | None, caller: Caller | None, change: Callable[
     """
     if key is None:
         return change()
-    fingerprint = key.fingerprint  # may read the signing keys anew, for which no transaction should wait
+    fingerprint = key.fingerprint  # may read the signing keys again: not within the transaction
     with database.transaction():
         outcome = _change(key, change) if _claim(key.digest, fingerprint) else None
     if outcome is None:
@@ -88,7 +88,7 @@ def once[T](key: IdempotencyKey | None, caller: Caller | None, change: Callable[
 
 
 def purge() -> int:
-    """Forget expired answers; returns how many."""
+    """Delete expired answers; returns how many."""
     row = database.fetch_one(
         """WITH purged AS (DELETE FROM idempotency_key WHERE expires_at <= now() RETURNING key)
         SELECT count(*) AS purged FROM purged""",

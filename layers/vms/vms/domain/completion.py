@@ -30,9 +30,9 @@ def complete(caller: Caller, upload_id: int) -> tuple[Video, bool]:
 
     Raises:
         NotFound: there is no such upload, or its video is deleted.
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
         UploadIncomplete: parts are missing; the detail names them.
-        NotAVideo: the file is no film. It is removed, and the upload has ended.
+        NotAVideo: the file is not a film. It is removed, and the upload has ended.
         UploadEnded: it was aborted or has expired.
         StorageFailed: S3 does not answer well; the call can be sent again.
     """
@@ -61,7 +61,7 @@ def complete(caller: Caller, upload_id: int) -> tuple[Video, bool]:
 
 
 def _done(caller: Caller, row: Row) -> Video | None:
-    """The video of an upload that is complete; None if it is open. Raises what there is to say of one that ended."""
+    """The video of an upload that is complete; None if it is open. Raises the error of one that has ended."""
     if row["status"] == "refused":
         multipart.remove(uploads.key_of(row))
         raise NotAVideo
@@ -164,8 +164,8 @@ _MAKE: LiteralString = f"""WITH {CALLER}, target AS (
 ), {_DONE}
 SELECT caller.role AS caller_role, caller.seq AS target, NULL AS old_path, {COLUMNS}, {MARKS}
 FROM caller LEFT JOIN made v ON true {MARKED}"""
-# `old` is the upload that the replaced file came by, if it did and no other video has it: then it goes. A file of own
-# means stays. It is not found by its status, which a completion at the same time has just changed.
+# `old` is the upload that the replaced file came by, if it did and no other video has it: then it goes. A file that was
+# put into the bucket stays. It is not found by its status, which a completion at the same time has just changed.
 _REPLACE: LiteralString = f"""WITH {CALLER}, target AS (
     SELECT up.seq, NULL::bigint AS owner, up.file_path, up.size, up.corporation_id, v.seq AS video,
            v.file_path AS old_path

@@ -121,15 +121,37 @@ def _get(caller: Caller, *, corporation_id: int | None = None, key: str | None =
     return _corporation(row)
 
 
+_CHANGE: LiteralString = f"""WITH {CALLER}, target AS (
+    SELECT c.seq, NULL::bigint AS owner, NOT %(managed)s AND (
+        NOT %(expiry_given)s OR %(plan)s::text IS NOT NULL OR {EFFECTIVELY_PAID}
+    ) AS valid
+    FROM caller JOIN corporation c ON {OWN_CORPORATION} AND c.seq = %(id)s
+), changed AS (
+    UPDATE corporation c SET
+        name = coalesce(%(name)s, c.name),
+        name_key = coalesce(%(name_key)s, c.name_key),
+        plan_type = coalesce(%(plan)s::text, c.plan_type),
+        plan_expired_at = CASE WHEN coalesce(%(plan)s::text, c.plan_type) = 'FREE' THEN NULL
+                               WHEN %(expiry_given)s THEN %(expiry)s::timestamptz
+                               WHEN %(plan)s::text = 'PAID' AND NOT {EFFECTIVELY_PAID} THEN NULL
+                               ELSE c.plan_expired_at END,
+        updated_at = now()
+    FROM target, caller WHERE c.seq = target.seq AND {OWN_CORPORATION} AND {PERMITTED} AND target.valid
+    RETURNING {_COLUMNS}
+)
+SELECT caller.role AS caller_role, target.valid, target.seq AS target, {_COLUMNS}
+FROM caller LEFT JOIN target ON true LEFT JOIN changed c ON true"""
+
+
 def change(caller: Caller, corporation_id: int, fields: dict[str, object]) -> Corporation:
     """Change the `name`, `plan` and `plan_expire_at` that `fields` has, and nothing else.
 
-    FREE clears the expiry. PAID leaves an effectively PAID plan's expiry as it is and begins any other anew, without an
-    end unless given.
+    FREE clears the expiry. PAID leaves an effectively PAID plan's expiry as it is and gives any other plan a new one:
+    the expiry that is sent, or none.
 
     Raises:
         NotFound: it is another's.
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
         Conflict: the name is taken.
         Invalid: an expiry without a PAID plan.
         PlanManaged: it asks for PAID or for an expiry, and plans are the operator's.
@@ -140,26 +162,7 @@ def change(caller: Caller, corporation_id: int, fields: dict[str, object]) -> Co
         raise _free_never_expires()
     try:
         row = database.fetch_one(
-            f"""WITH {CALLER}, target AS (
-                SELECT c.seq, NULL::bigint AS owner, NOT %(managed)s AND (
-                    NOT %(expiry_given)s OR %(plan)s::text IS NOT NULL OR {EFFECTIVELY_PAID}
-                ) AS valid
-                FROM caller JOIN corporation c ON {OWN_CORPORATION} AND c.seq = %(id)s
-            ), changed AS (
-                UPDATE corporation c SET
-                    name = coalesce(%(name)s, c.name),
-                    name_key = coalesce(%(name_key)s, c.name_key),
-                    plan_type = coalesce(%(plan)s::text, c.plan_type),
-                    plan_expired_at = CASE WHEN coalesce(%(plan)s::text, c.plan_type) = 'FREE' THEN NULL
-                                           WHEN %(expiry_given)s THEN %(expiry)s::timestamptz
-                                           WHEN %(plan)s::text = 'PAID' AND NOT {EFFECTIVELY_PAID} THEN NULL
-                                           ELSE c.plan_expired_at END,
-                    updated_at = now()
-                FROM target, caller WHERE c.seq = target.seq AND {OWN_CORPORATION} AND {PERMITTED} AND target.valid
-                RETURNING {_COLUMNS}
-            )
-            SELECT caller.role AS caller_role, target.valid, target.seq AS target, {_COLUMNS}
-            FROM caller LEFT JOIN target ON true LEFT JOIN changed c ON true""",
+            _CHANGE,
             {
                 **parameters(caller),
                 "id": corporation_id,
@@ -188,7 +191,7 @@ def delete(caller: Caller, corporation_id: int) -> None:
 
     Raises:
         NotFound: it is another's.
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
     """
     with database.transaction():
         # The lock first, then a statement with a snapshot of its own: a user or video that is being added meanwhile

@@ -40,9 +40,9 @@ def put(caller: Caller, video_id: int, content: bytes) -> Poster:
     """Give a live video this poster in place of any before.
 
     Raises:
-        Invalid: it is no WebP or JPEG image.
+        Invalid: it is neither a WebP nor a JPEG image.
         NotFound: the caller's corporation has no such live video.
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
     """
     try:
         image = images.read(content)

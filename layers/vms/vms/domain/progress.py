@@ -15,7 +15,7 @@ from vms.database import Row
 from vms.domain.access import CALLER, OWN_VIDEO, PERMITTED, parameters, permit, read
 from vms.settings import settings
 
-# How fast a film can be watched, and what a report may add besides: the pause before a first report, lost reports, a
+# How fast a film can be watched, and what a report may add to that: the pause before a first report, lost reports, a
 # device whose clock runs apart. A first report has no report before it, so it may add this much alone: players report
 # every ten seconds. A view log says nothing here; it may be weeks old.
 FASTEST: LiteralString = "2.5"

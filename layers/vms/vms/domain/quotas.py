@@ -1,9 +1,9 @@
 """How much a corporation may have: bytes and videos, by its effective plan.
 
 Open uploads count as what they will be, until their time is over. Deleted videos count while they can be restored,
-which a PAID plan alone can; an uploaded file that a live video has counts all the same. Files that came by own means
-count no bytes. Of concurrent statements that add something, each waits for the one before it by the corporation's lock,
-and then counts what that one added.
+which a PAID plan alone can; an uploaded file that a live video has counts all the same. Files that were put into the
+bucket without an upload count no bytes. Of concurrent statements that add something, each waits for the one before it
+by the corporation's lock, and then counts what that one added.
 """
 
 from dataclasses import dataclass

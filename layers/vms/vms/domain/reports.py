@@ -78,7 +78,7 @@ _UNTIL: LiteralString = "%(until)s::timestamptz"
 
 
 def videos(caller: Caller, part: Slice, period: Period) -> Page[VideoReport]:
-    """A page of the corporation's live videos, the newest first. Raises `Forbidden`: the caller is no admin."""
+    """A page of the corporation's live videos, the newest first. Raises `Forbidden`: the caller is not an admin."""
     rows = read_all(
         caller,
         "caller.corporation_id AS target, v.seq, v.name, t.views, t.completions, t.points, t.seconds",
@@ -97,7 +97,7 @@ def _video(row: Row) -> VideoReport:
 
 
 def members(caller: Caller, part: Slice, period: Period) -> Page[MemberReport]:
-    """A page of the corporation's live members, the newest first. Raises `Forbidden`: the caller is no admin."""
+    """A page of the corporation's live members, the newest first. Raises `Forbidden`: the caller is not an admin."""
     rows = read_all(
         caller,
         "caller.corporation_id AS target, m.seq, m.email, t.views, t.completions, t.points, p.seen_at",
@@ -146,7 +146,7 @@ def views(caller: Caller, part: Slice, unit: Unit, days: Sequence[Day]) -> Page[
     more or less are counted one by one.
 
     Raises:
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
     """
     rows = read_all(
         caller,

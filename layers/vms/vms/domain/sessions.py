@@ -5,12 +5,13 @@ A token used again means that it was stolen, so the whole family ends (RFC 9700 
 REFRESH_REUSE_SECONDS after its rotation it gives another token of that generation, since two tabs may use it at once
 and an answer may get lost. The table holds only hashes of the tokens.
 
-What issues a token and what revokes it lock the user's row first, so that a revocation also finds what is being issued
-beside it.
+Whatever issues or revokes a token locks the user's row first, so that a revocation also finds a token that is being
+issued at the same time.
 """
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
@@ -58,7 +59,7 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
 
     Raises:
         Unauthenticated: one of the two is wrong.
-        TooManyAttempts: this address failed too often of late, from here or from everywhere.
+        TooManyAttempts: this address has failed too often recently, from this IP address or from all together.
     """
     key = email_key(email)
     subjects = [attempts.subject("login", key, source_ip), attempts.subject("login", key)]
@@ -78,9 +79,19 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
         raise Unauthenticated(_REFUSED)
     pair = _pair(row)
     outdated = cost_of(row["password"]) != settings().bcrypt_cost
-    started = database.fetch_one(
+    if not _begin(row, pair, subjects, hash_password(password) if outdated else None):
+        raise Unauthenticated(_REFUSED)
+    return pair
+
+
+def _begin(user: Row, pair: TokenPair, subjects: Sequence[str], rehashed: str | None) -> bool:
+    """Begin a family with the pair's refresh token, and store the password as `rehashed` if that is given.
+
+    False if the user was deleted or has a new password since its row was read.
+    """
+    begun = database.fetch_one(
         # A log-in that overlaps a new password, which begins an epoch, or the user's deletion begins no session. In the
-        # same epoch another log-in may have hashed the password anew.
+        # same epoch another log-in may have hashed the password again.
         """WITH locked AS (
             SELECT u.seq FROM "user" u
             WHERE u.seq = %(user_id)s AND (u.epoch = %(epoch)s OR u.password = %(password)s) AND u.deleted_at IS NULL
@@ -97,24 +108,22 @@ def log_in(email: str, password: str, source_ip: str) -> TokenPair:
         {
             "subjects": subjects,
             "token": _digest(pair.refresh_token),
-            "user_id": row["seq"],
-            "password": row["password"],
-            "epoch": row["epoch"],
-            "rehashed": hash_password(password) if outdated else None,
+            "user_id": user["seq"],
+            "password": user["password"],
+            "epoch": user["epoch"],
+            "rehashed": rehashed,
             "family": uuid.uuid4(),
             "seconds": settings().refresh_token_seconds,
         },
     )
-    if started is None:
-        raise Unauthenticated(_REFUSED)
-    return pair
+    return begun is not None
 
 
 def refresh(refresh_token: str) -> TokenPair:
     """Replace a refresh token by the next of its family, with a new access token.
 
     Raises:
-        Unauthenticated: it is no valid refresh token, was revoked, or its user is gone; or it was used before, which
+        Unauthenticated: it is not a valid refresh token, was revoked, or its user is gone; or it was used before, which
             revokes its family.
     """
     claims = jwts.verify(refresh_token, "refresh")
@@ -173,7 +182,7 @@ def log_out(caller: Caller, refresh_token: str) -> None:
     """End the session that this refresh token, used or not, belongs to. Idempotent.
 
     Raises:
-        Unauthenticated: it is no refresh token of the caller's, or the caller is gone.
+        Unauthenticated: it is not a refresh token of the caller's, or the caller is gone.
     """
     claims = jwts.verify(refresh_token, "refresh", expired_too=True)
     if claims["sub"] != caller.user_id:
@@ -194,7 +203,7 @@ def browse(caller: Caller, user_id: int, part: Slice) -> Page[Session]:
 
     Raises:
         NotFound: the caller's corporation has no such user.
-        Forbidden: it is another user's, and the caller is no admin.
+        Forbidden: it is another user's, and the caller is not an admin.
     """
     rows = read_all(
         caller,
@@ -235,9 +244,9 @@ def revoke_all(caller: Caller, user_id: int) -> None:
 
 
 def purge() -> int:
-    """Forget what no longer matters: expired refresh tokens and past windows of failed log-ins.
+    """Delete expired refresh tokens and past windows of failed log-ins.
 
-    Returns how many tokens went.
+    Returns how many tokens were deleted.
     """
     row = database.fetch_one(
         """WITH windows AS (DELETE FROM login_attempt WHERE ends_at < now()),

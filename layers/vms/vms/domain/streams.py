@@ -52,7 +52,7 @@ def acquire(caller: Caller, most: int, seconds: float) -> str:
 
 
 def release(caller: Caller, lease: str) -> None:
-    """Let go of a lease. If the database does not take it, the lease ends by itself."""
+    """End a lease. If the database fails, the lease ends by itself at its time."""
     try:
         database.fetch_all(
             "DELETE FROM stream_lease WHERE user_id = %(user_id)s AND lease = %(lease)s::uuid",
@@ -63,5 +63,5 @@ def release(caller: Caller, lease: str) -> None:
 
 
 def purge() -> int:
-    """Forget leases that have ended by themselves. Returns how many."""
+    """Delete leases that have ended by themselves. Returns how many."""
     return len(database.fetch_all("DELETE FROM stream_lease WHERE expires_at < now() RETURNING slot", {}))

@@ -123,7 +123,7 @@ def begin(
 
     Raises:
         NotFound: the caller's corporation has no such live video.
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
         QuotaExceeded: the plan has no room for it.
     """
     answers.recall(key, caller)
@@ -193,7 +193,7 @@ def find(caller: Caller, upload_id: int) -> Row:
 
     Raises:
         NotFound: there is no such upload.
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
     """
     return read(
         caller,

@@ -65,7 +65,7 @@ def create(
 
     Raises:
         NotFound: `corporation_id` is given and another's.
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
         Conflict: a live user of the service has this e-mail address.
     """
     answers.recall(key, caller)
@@ -111,7 +111,7 @@ def get(caller: Caller, user_id: int) -> User:
 
     Raises:
         NotFound: there is no such member.
-        Forbidden: it is somebody else, and the caller is no admin.
+        Forbidden: it is somebody else, and the caller is not an admin.
     """
     return _get(caller, "u.seq = %(id)s", {"id": user_id})
 
@@ -127,7 +127,7 @@ def _get(caller: Caller, which: LiteralString, given: dict[str, object]) -> User
 
 
 def browse(caller: Caller, part: Slice) -> Page[User]:
-    """A page of the corporation's members. Raises `Forbidden` when the caller is no admin."""
+    """A page of the corporation's members. Raises `Forbidden` when the caller is not an admin."""
     rows = read_all(
         caller,
         f"caller.corporation_id AS target, {_COLUMNS}",
@@ -147,7 +147,7 @@ def change(caller: Caller, user_id: int, password: str | None, role: Role | None
 
     Raises:
         NotFound: the caller's corporation has no such member.
-        Forbidden: it is somebody else or a role, and the caller is no admin.
+        Forbidden: it is somebody else or a role, and the caller is not an admin.
         Invalid: the caller's own password changes, and `current_password` is missing or wrong.
         TooManyAttempts: that was tried too often.
         Conflict: the last admin would be demoted.
@@ -215,7 +215,7 @@ def delete(caller: Caller, user_id: int) -> None:
 
     Raises:
         NotFound: the caller's corporation has no such member.
-        Forbidden: it is somebody else, and the caller is no admin.
+        Forbidden: it is somebody else, and the caller is not an admin.
         Conflict: it is the last admin.
     """
     with database.transaction():

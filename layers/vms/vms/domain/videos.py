@@ -47,8 +47,8 @@ class Video:
     """A video as a guest sees it.
 
     `viewed`, `position` (seconds, 0 at the start) and `completed` are the caller's own; `poster` is the ETag of its
-    poster, null where there is none. What is known of its file is null where it came by own means: `size` in bytes,
-    `duration` in seconds, pixels. `detail` names what browsers lack to play it, if they do.
+    poster, null where there is none. What is known of the file is null where it was put into the bucket without an
+    upload: `size` in bytes, `duration` in seconds, pixels. `detail` names what browsers lack to play it, if they do.
     """
 
     id: int
@@ -81,7 +81,7 @@ class AdminVideo(Video):
 class Source:
     """What the stream needs to know of a video: its file's S3 key, and whether this viewer has its points already.
 
-    `content_type` is what an upload was found to be, None for a file that came by own means.
+    `content_type` is what an upload was found to be, None for a file that was put into the bucket.
     """
 
     key: str
@@ -104,11 +104,12 @@ def video_of(row: Row) -> Video:
 def create(
     caller: Caller, name: str, file_path: str, corporation_id: int | None, key: IdempotencyKey | None = None
 ) -> Video:
-    """Add a video to the caller's corporation; its object need not be in S3 yet. With a key, as `answers.once` says.
+    """Add a video to the caller's corporation; its object need not be in S3 yet. Under a key once, raising as
+    `answers.once` does.
 
     Raises:
         NotFound: `corporation_id` is given and another's.
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
         QuotaExceeded: the plan has no room for another video.
     """
     answers.recall(key, caller)
@@ -192,7 +193,7 @@ def browse(
 
     Raises:
         NotFound: `corporation_id` is given and another's.
-        Forbidden: `deleted` and the caller is no admin.
+        Forbidden: `deleted` and the caller is not an admin.
     """
     named: LiteralString = "" if query is None else f"AND position(%(query)s IN {_NAME_KEY}) > 0"
     rows = read_all(
@@ -213,7 +214,7 @@ def change(caller: Caller, video_id: int, name: str | None, file_path: str | Non
 
     Raises:
         NotFound: the caller's corporation has no such live video.
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
         QuotaExceeded: the object is of an upload whose bytes a deletion has freed, and the plan has no room for them.
     """
     key = None if name is None else name_key(name)
@@ -230,7 +231,7 @@ def restore(caller: Caller, video_id: int) -> Video:
 
     Raises:
         NotFound: the caller's corporation has no such deleted video.
-        Forbidden: the caller is no admin.
+        Forbidden: the caller is not an admin.
         PlanRequired: the plan does not allow it.
     """
     return _change(caller, video_id, {}, restoring=True)

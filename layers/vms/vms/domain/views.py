@@ -95,7 +95,7 @@ def has_viewed(caller: Caller, user_id: int, video_id: int) -> bool:
 
     Raises:
         NotFound: there is no such user or video.
-        Forbidden: it is another user's log, and the caller is no admin.
+        Forbidden: it is another user's log, and the caller is not an admin.
     """
     row = read(
         caller,
@@ -114,7 +114,7 @@ def browse(caller: Caller, user_id: int, part: Slice) -> Page[ViewLog]:
 
     Raises:
         NotFound: the caller's corporation has no such user.
-        Forbidden: it is another user's, and the caller is no admin.
+        Forbidden: it is another user's, and the caller is not an admin.
     """
     rows = read_all(
         caller,

@@ -21,8 +21,8 @@ class Emptied:
     done: bool = False
 
 
-def empty(prefix: str, enough: Callable[[], bool]) -> Emptied:
-    """Delete what is under the prefix for good, in pages of 1,000, until nothing is left or `enough` says stop.
+def empty(prefix: str, out_of_time: Callable[[], bool]) -> Emptied:
+    """Delete what is under the prefix for good, in pages of 1,000, until nothing is left, or until `out_of_time`.
 
     It asks for the first page again and again, so that it goes on wherever it, or another, has stopped.
 
@@ -34,7 +34,7 @@ def empty(prefix: str, enough: Callable[[], bool]) -> Emptied:
     emptied = Emptied()
     try:
         with closing(_client()) as client:
-            while not enough():
+            while not out_of_time():
                 gone = _abort_uploads(client, prefix), _delete_versions(client, prefix)
                 emptied.uploads, emptied.objects = emptied.uploads + gone[0], emptied.objects + gone[1]
                 if not any(gone):

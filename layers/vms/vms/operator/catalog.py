@@ -11,14 +11,6 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from vms import database
 
-# Tables whose rows belong to nobody by a foreign key, and why.
-UNLINKED = {
-    "schema_migration": "which migrations were applied",
-    "activity_total": "sums by the id of a user, a video or a corporation; a trigger deletes them with it",
-    "login_attempt": "counts failures by a hash, for 15 minutes",
-    "idempotency_key": "answers by a hash, for 24 hours; a purge finds its own by what they say",
-}
-
 
 class Edge(NamedTuple):
     """A foreign key of one column: `child.column` refers to `parent.key`."""

@@ -40,31 +40,31 @@ class Purged:
     done: bool = False
 
 
-def corporation(corporation_id: int, enough: Callable[[], bool]) -> Purged:
-    """Purge a corporation with all that is its own, until `enough` says that the time is over.
+def corporation(corporation_id: int, out_of_time: Callable[[], bool]) -> Purged:
+    """Purge a corporation with all that is its own, until `out_of_time`.
 
     Raises:
         StorageFailed, Unavailable: S3 or the database fails; the next call goes on.
     """
     schema, given = catalog.read(), {"id": corporation_id}
     purged = Purged(_again(lambda: _close_corporation(corporation_id)))
-    if not _empty(corporation_id, purged, enough):
+    if not _empty(corporation_id, purged, out_of_time):
         return purged
     *tables, root = schema.of_corporation()
-    while not enough():
-        if not all(_delete(schema, table, "corporation", given, purged, enough) for table in tables):
+    while not out_of_time():
+        if not all(_delete(schema, table, "corporation", given, purged, out_of_time) for table in tables):
             continue
         # What was being uploaded when the corporation was closed has come to its end by now.
-        if not _empty(corporation_id, purged, enough):
+        if not _empty(corporation_id, purged, out_of_time):
             continue
         _forget_answers("corporation", given, purged)
-        if _delete(schema, root, "corporation", given, purged, enough):
+        if _delete(schema, root, "corporation", given, purged, out_of_time):
             purged.done = True
             break
     return purged
 
 
-def user(user_id: int, enough: Callable[[], bool]) -> Purged:
+def user(user_id: int, out_of_time: Callable[[], bool]) -> Purged:
     """Purge a user with its sessions, its views and its points. Rows of others forget it.
 
     Raises:
@@ -73,15 +73,15 @@ def user(user_id: int, enough: Callable[[], bool]) -> Purged:
     """
     schema, given = catalog.read(), {"id": user_id}
     purged = Purged(_again(lambda: _close_user(user_id)))
-    _roll_up(given, enough)
+    _roll_up(given, out_of_time)
     *tables, root = schema.of_user()
-    while not enough():
-        if not all(_delete(schema, table, "user", given, purged, enough) for table in tables):
+    while not out_of_time():
+        if not all(_delete(schema, table, "user", given, purged, out_of_time) for table in tables):
             continue
         for edge in schema.mentions():
             _forget(schema, edge, given)
         _forget_answers("user", given, purged)
-        if _delete(schema, root, "user", given, purged, enough):
+        if _delete(schema, root, "user", given, purged, out_of_time):
             purged.done = True
             break
     return purged
@@ -135,27 +135,27 @@ def _close_user(user_id: int) -> bool:
     return row is not None
 
 
-def _roll_up(given: Parameters, enough: Callable[[], bool]) -> None:
+def _roll_up(given: Parameters, out_of_time: Callable[[], bool]) -> None:
     """Move what the user did into the running totals, in which it counts on."""
     noted = "SELECT a.user_id FROM activity a WHERE a.user_id = %(id)s LIMIT 1"
-    while not enough() and database.fetch_one(noted, given):
+    while not out_of_time() and database.fetch_one(noted, given):
         if not _again(rollup.roll_up):
-            time.sleep(PAUSE)  # the schedule is at it
+            time.sleep(PAUSE)  # the scheduled roll-up holds the lock
 
 
-def _empty(corporation_id: int, purged: Purged, enough: Callable[[], bool]) -> bool:
-    emptied = bucket.empty(folder(corporation_id), enough)
+def _empty(corporation_id: int, purged: Purged, out_of_time: Callable[[], bool]) -> bool:
+    emptied = bucket.empty(folder(corporation_id), out_of_time)
     purged.objects, purged.uploads = purged.objects + emptied.objects, purged.uploads + emptied.uploads
     return emptied.done
 
 
 def _delete(
-    schema: Catalog, table: str, root: str, given: Parameters, purged: Purged, enough: Callable[[], bool]
+    schema: Catalog, table: str, root: str, given: Parameters, purged: Purged, out_of_time: Callable[[], bool]
 ) -> bool:
     """Delete the root's rows of one table; False if the time was over, or something refers to them again."""
     for path in schema.paths(table, root, optional=root == "corporation"):
         statement = _deleting(schema, table, path)
-        while not enough():
+        while not out_of_time():
             try:
                 gone = len(_again(partial(database.fetch_all, statement, given)))
             except DatabaseFailed as failure:
@@ -165,7 +165,7 @@ def _delete(
             if gone == 0:
                 break
             purged.rows[table] = purged.rows.get(table, 0) + gone
-    return not enough()
+    return not out_of_time()
 
 
 def _deleting(schema: Catalog, table: str, path: Sequence[Edge]) -> Composed:

@@ -49,7 +49,7 @@ def run(statement: str, seconds: int) -> Answered:
     """Run a statement for so many seconds at most.
 
     Raises:
-        Refused: it is no statement that reads, PostgreSQL refuses it, or it took too long.
+        Refused: it is not a statement that reads, PostgreSQL refuses it, or it took too long.
         Unavailable: the database cannot be reached.
     """
     if not _READS.match(statement) or _COMMENT.search(statement):

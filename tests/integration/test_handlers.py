@@ -19,7 +19,8 @@ from tests.service import Services
 from vms import database, passwords
 from vms.domain import sessions, users
 from vms.observability import logger
-from vms.settings import TABLE, SettingError
+from vms.settings import TABLE
+from vms.variables import SettingError
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -86,7 +87,7 @@ def test_a_function_without_its_migrations_says_so(setting: Callable[[str, str],
 @pytest.fixture
 def film(acme: Company, services: Services) -> tuple[int, bytes]:
     body = bytes(range(256)) * (5 * MIB // 256)
-    return acme.video(file_path=put(services.storage, acme, body, f"doors/{unique('film')}.webm", kind="")), body
+    return acme.video(file_path=put(services.storage, acme, body, f"handlers/{unique('film')}.webm", kind="")), body
 
 
 def test_where_the_platform_cannot_stream_a_slice_is_one_whole_answer(
@@ -277,7 +278,7 @@ def test_what_the_dashboard_shows_is_counted(
     assert told(capsys)["LogInFailures"] == 1
     load("plan_expiry").lambda_handler(json.loads((EVENTS / "plan_expiry.json").read_text("utf-8")), context())
     assert "PlansExpired" in told(capsys)
-    assert viewer.get(f"/v1/videos/stream/{acme.video(file_path='doors/none.mp4')}").status_code == 404
+    assert viewer.get(f"/v1/videos/stream/{acme.video(file_path='handlers/none.mp4')}").status_code == 404
     assert "Faults" not in told(capsys)
     monkeypatch.setattr(load("stream").views, "grant", lambda *_: 1 / 0)
     assert other.get(path).status_code == 500
