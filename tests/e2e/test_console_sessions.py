@@ -139,7 +139,7 @@ def test_a_busy_service_is_asked_again_when_it_says_so(opens: Opens, acme: Compa
     dialog.get_by_label("E-mail address").fill(email)
     dialog.get_by_label("Password").fill(PASSWORD)
     dialog.get_by_role("button", name="Add a member").click()
-    expect(page.get_by_text("Trying again in 1 second")).to_be_visible()
+    expect(page.get_by_text("Trying again in 1 second").last).to_be_visible()  # the first one may still be shown
     expect(page.get_by_role("cell", name=email, exact=True)).to_be_visible()
     assert len(told) == 2
     page.close()
