@@ -35,3 +35,9 @@ UPDATE "user" u SET point = g.points FROM (SELECT user_id, sum(point) AS points 
 INSERT INTO video_progress (user_id, video_id, position, watched, watched_seconds, reported_at, completed_at)
 SELECT user_id, video_id, seconds, nummultirange(numrange(0, seconds)), seconds, at, CASE WHEN seconds >= 0.9 * duration THEN at END FROM seen;
 DROP TABLE seen;
+
+-- One film in each recycle bin.
+INSERT INTO video (name, name_key, file_path, corporation_id, size, duration, width, height, content_type, browser_playable, deleted,
+                   created_at, updated_at)
+SELECT 'Fire safety, the old one', 'fire safety, the old one', 'demo/dunes.mp4', seq, 91766, 45, 480, 270, 'video/mp4', true, true, created_at, now() - interval '9 days'
+FROM corporation ORDER BY seq;
