@@ -181,6 +181,8 @@ def test_a_film_without_a_length_is_not_completed(theatre: Theatre, duration: fl
     video = theatre.film(duration)
     answer = send(theatre.company.guest, video, [(0, 10)], 1)
     assert answer == {"position": 1, "watched_seconds": 1, "duration": None, "completed_at": None}
+    seen = expect(theatre.company.guest.get(f"/v1/videos/id/{video}"), 200)
+    assert (seen["position"], seen["completed"]) == (1, False)
 
 
 @pytest.mark.parametrize(("tenths", "completed"), [(899, False), (900, True)])

@@ -18,7 +18,6 @@ import { makePoster } from "./poster.js";
  * @property {string} [id] the upload's
  * @property {string} [uppyId]
  * @property {import("../app/api.js").Video} [video]
- * @property {Set<number>} [received]
  * @property {AbortController} gone
  */
 

@@ -69,8 +69,8 @@ def get(caller: Caller, video_id: int, known: Sequence[str] = ()) -> Picture:
     """The poster of a video, without its bytes if its quoted ETag is among the `known` ones, or one is `*`.
 
     Raises:
-        NotFound: the caller's corporation has no such video, or a deleted one and the caller is no admin; or it has no
-            poster.
+        NotFound: the caller's corporation has no such video, or a deleted one and the caller is not an admin; or it has
+            no poster.
     """
     row = read(
         caller,

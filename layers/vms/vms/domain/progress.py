@@ -13,6 +13,7 @@ from vms import database
 from vms.auth import Caller
 from vms.database import Row
 from vms.domain.access import CALLER, OWN_VIDEO, PERMITTED, parameters, permit, read
+from vms.domain.videos import DURATION, POSITION
 from vms.settings import settings
 
 # How fast a film can be watched, and what a report may add to that: the pause before a first report, lost reports, a
@@ -28,9 +29,8 @@ MOST_RANGES: LiteralString = "200"
 type Interval = Sequence[float]
 
 _COLUMNS: LiteralString = "p.position, p.watched, p.reported_at, p.completed_at"
-# Of video v: its length, and all of its seconds. An empty film is none: nobody completes it.
-_DURATION: LiteralString = "nullif(round(v.duration::numeric, 3), 0)"
-_FILM: LiteralString = f"nummultirange(numrange(0, {_DURATION}))"
+# All seconds of video v.
+_FILM: LiteralString = f"nummultirange(numrange(0, {DURATION}))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ def report(caller: Caller, video_id: int, position: float, watched: Sequence[Int
     none: LiteralString = "'{}'::nummultirange"
     row = database.fetch_one(
         f"""WITH {CALLER}, target AS (
-            SELECT v.seq, caller.seq AS owner, {_DURATION} AS duration, {_FILM} AS film,
-                   {_DURATION} * %(percent)s / 100 AS enough
+            SELECT v.seq, caller.seq AS owner, {DURATION} AS duration, {_FILM} AS film,
+                   {DURATION} * %(percent)s / 100 AS enough
             FROM caller JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s
         ), reported AS (
             INSERT INTO video_progress AS p (user_id, video_id, position, watched, watched_seconds, reported_at,
@@ -140,7 +140,7 @@ def get(caller: Caller, video_id: int) -> Progress:
     """
     row = read(
         caller,
-        f"""v.seq AS target, {_DURATION} AS duration, least(coalesce(p.position, 0), {_DURATION}) AS position,
+        f"""v.seq AS target, {DURATION} AS duration, {POSITION} AS position,
         p.completed_at, {_seconds(f"p.watched * {_FILM}")} AS seconds""",
         f"""LEFT JOIN video v ON {OWN_VIDEO} AND v.seq = %(video_id)s
         LEFT JOIN video_progress p ON p.user_id = caller.seq AND p.video_id = v.seq""",

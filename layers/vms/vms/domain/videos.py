@@ -32,10 +32,12 @@ COLUMNS: LiteralString = """v.seq, v.name, v.file_path, v.corporation_id, v.dele
 _FILM = ("size", "duration", "width", "height", "content_type", "browser_playable", "detail")
 
 
+# Seconds of video v, null where they are not known; 0 is not a length, since all of it would be watched at once.
+DURATION: LiteralString = "nullif(round(v.duration::numeric, 3), 0)"
+# Where progress p is in it. What was noted may be of a longer film, which this one took the place of.
+POSITION: LiteralString = f"least(coalesce(p.position, 0), {DURATION})"
 # What a video is to the caller, and whether it has a poster: of video v beside caller, after a page's rows were chosen.
-# The position may be of a longer film, which this one took the place of.
-MARKS: LiteralString = """l.seq IS NOT NULL AS viewed,
-    least(coalesce(p.position, 0), round(v.duration::numeric, 3)) AS position,
+MARKS: LiteralString = f"""l.seq IS NOT NULL AS viewed, {POSITION} AS position,
     p.completed_at IS NOT NULL AS completed, q.etag AS poster"""
 MARKED: LiteralString = """LEFT JOIN video_view_log l ON l.user_id = caller.seq AND l.video_id = v.seq
     LEFT JOIN video_progress p ON p.user_id = caller.seq AND p.video_id = v.seq
@@ -217,13 +219,12 @@ def change(caller: Caller, video_id: int, name: str | None, file_path: str | Non
         Forbidden: the caller is not an admin.
         QuotaExceeded: the object is of an upload whose bytes a deletion has freed, and the plan has no room for them.
     """
-    key = None if name is None else name_key(name)
-    return _change(caller, video_id, {"name": name, "name_key": key, "file_path": file_path}, path=file_path)
+    return _change(caller, video_id, name=name, file_path=file_path)
 
 
 def delete(caller: Caller, video_id: int) -> None:
     """Delete a live video, softly. Raises as `change` does."""
-    _change(caller, video_id, {"deleted": True})
+    _change(caller, video_id, deleted=True)
 
 
 def restore(caller: Caller, video_id: int) -> Video:
@@ -234,7 +235,7 @@ def restore(caller: Caller, video_id: int) -> Video:
         Forbidden: the caller is not an admin.
         PlanRequired: the plan does not allow it.
     """
-    return _change(caller, video_id, {}, restoring=True)
+    return _change(caller, video_id, restoring=True)
 
 
 # Of a file at another path nothing is known.
@@ -245,13 +246,19 @@ _NEW_FILE: LiteralString = """file_path = coalesce(%(file_path)s, v.file_path),
 
 
 def _change(
-    caller: Caller, video_id: int, fields: dict[str, object], *, path: str | None = None, restoring: bool = False
+    caller: Caller,
+    video_id: int,
+    *,
+    name: str | None = None,
+    file_path: str | None = None,
+    deleted: bool = False,
+    restoring: bool = False,
 ) -> Video:
     own = OWN_DELETED_VIDEO if restoring else OWN_VIDEO
     allowed: LiteralString = "target.paid" if restoring else "true"
-    used: LiteralString = quotas.USED if path else quotas.NOTHING_MORE
+    used: LiteralString = quotas.USED if file_path else quotas.NOTHING_MORE
     # A corporation that is being deleted is waited for, and then gets no video back.
-    lock: LiteralString = "FOR KEY SHARE OF c" if restoring else "FOR NO KEY UPDATE OF c" if path else ""
+    lock: LiteralString = "FOR KEY SHARE OF c" if restoring else "FOR NO KEY UPDATE OF c" if file_path else ""
     row = database.fetch_one(
         f"""WITH {CALLER}, target AS (
             SELECT v.seq, v.corporation_id, NULL::bigint AS owner, {EFFECTIVELY_PAID} AS paid
@@ -268,13 +275,12 @@ def _change(
         FROM caller LEFT JOIN target ON true LEFT JOIN used ON true LEFT JOIN changed v ON true {MARKED}""",
         {
             **parameters(caller),
-            "name": None,
-            "name_key": None,
-            "file_path": None,
-            "deleted": False,
-            **fields,
-            **quotas.parameters(0, 0, path),
+            **quotas.parameters(0, 0, file_path),
             "video_id": video_id,
+            "name": name,
+            "name_key": None if name is None else name_key(name),
+            "file_path": file_path,
+            "deleted": deleted,
         },
     )
     row = permit(caller, row)
