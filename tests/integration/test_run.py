@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -209,27 +208,24 @@ def test_a_broken_setting_is_one_line_that_names_it_before_anything_starts(
 
 
 def test_a_tmp_that_cannot_be_written_is_one_line(runner: Runner) -> None:
-    runner.directory = ROOT / ".local-read-only-tmp"  # the tests' own place is under /tmp
-    runner.environment["LOCAL_DIR"] = str(runner.directory)
-    script = 'mount --bind /tmp /tmp && mount -o remount,ro,bind /tmp && exec "$0" -m local run'
-    try:
-        done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", script, sys.executable],
-            cwd=ROOT,
-            env=runner.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        if "unshare" in done.stderr or "mount" in done.stderr:
-            pytest.skip(f"a read-only /tmp wants the right to mount: {done.stderr.strip()}")
-        assert done.returncode == 1
-        assert done.stderr.splitlines() == [
-            "error: the S3 server keeps sockets in /tmp, which cannot be written: make it writable"
-        ]
-    finally:
-        shutil.rmtree(runner.directory, ignore_errors=True)
+    runner.directory.mkdir()  # under /tmp, as this project may be, but with a file system of its own
+    script = """mount --bind /tmp /tmp && mount -o remount,ro,bind /tmp && mount -t tmpfs tmpfs "$LOCAL_DIR" &&
+        exec "$0" -m local run"""
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, sys.executable],
+        cwd=ROOT,
+        env=runner.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip(f"a read-only /tmp wants the right to mount: {done.stderr.strip()}")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: the S3 server keeps sockets in /tmp, which cannot be written: make it writable"
+    ]
 
 
 def test_make_does_not_pass_pythonhome_on() -> None:
